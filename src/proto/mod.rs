@@ -1,0 +1,5 @@
+//! Pure machines.
+
+pub mod congestion;
+pub mod recv;
+pub mod send;
