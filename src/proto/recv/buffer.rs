@@ -1,0 +1,233 @@
+//! Bytes in order for the application, and what came too early.
+//!
+//! Knows nothing of time, acknowledgement policy or packets other than their number and payload. What arrives in
+//! turn goes into a ring with one copy and no allocation; what arrives early is copied into a slot, and from there
+//! into the ring when the gap before it closes.
+//!
+//! The window is a promise: what was advertised is kept, and what goes beyond it is refused. The one thing taken
+//! beyond the promise is the packet that everything else waits for, when nothing is unread: a peer that filled all
+//! the room behind a gap could otherwise never fill the gap. So memory is bounded by the limit and that packet.
+
+use super::reorder::Reorder;
+use crate::storage::ByteRing;
+use crate::wire::{SackBits, SeqNr};
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the acknowledgement policy wants to know"]
+pub enum Inserted {
+    /// It was the next one.
+    InOrder {
+        /// Bytes that can now be read and could not before: its own and those of packets that waited for it.
+        bytes: usize,
+        /// Whether packets after it had arrived before it.
+        filled_gap: bool,
+    },
+    /// It came before its turn and waits.
+    Held,
+    /// It had arrived before.
+    Duplicate,
+    /// There is no room for it, or it lies beyond the end of the stream. If the peer means it, it will send it again.
+    Refused,
+}
+
+/// The receiving half of a stream.
+#[derive(Debug)]
+pub struct ReceiveBuffer {
+    unread: ByteRing,
+    held: Reorder,
+    /// Everything up to and including this packet has arrived.
+    cumulative: SeqNr,
+    /// The last packet of the stream, once it is here (in order or held).
+    fin: Option<SeqNr>,
+    /// Bytes that unread and held ones may take together.
+    limit: usize,
+}
+
+/// Ours: room for a thousand packets out of order even with a small window, as libutp and libtorrent have.
+const SLOTS_LEAST: usize = 1024;
+
+/// BEP 29: numbers have 16 bits, so half the circle is as far as "after" reaches.
+const SLOTS_MOST: usize = 1 << 15;
+
+/// Ours: one slot for each half kilobyte of window, so that slots stay a small part of what the window may take.
+const BYTES_PER_SLOT: usize = 512;
+
+impl ReceiveBuffer {
+    /// A buffer for `window_bytes` bytes, unread and held ones together. Takes no memory yet.
+    #[must_use]
+    pub const fn new(window_bytes: usize) -> Self {
+        Self {
+            unread: ByteRing::new(window_bytes),
+            held: Reorder::new(),
+            cumulative: SeqNr::new(0),
+            fin: None,
+            limit: window_bytes,
+        }
+    }
+
+    /// Says where the stream begins: everything up to and including `last` counts as received.
+    pub fn start(&mut self, last: SeqNr) {
+        debug_assert!(self.unread.is_empty() && self.held.is_empty() && self.fin.is_none(), "started twice");
+        self.cumulative = last;
+    }
+
+    /// Takes in a data packet. An empty payload uses up its number like any other.
+    pub fn insert(&mut self, seq: SeqNr, payload: &[u8]) -> Inserted {
+        let ahead = seq.distance_from(self.cumulative);
+        if ahead <= 0 {
+            Inserted::Duplicate
+        } else if self.fin.is_some_and(|fin| seq.is_after(fin)) {
+            Inserted::Refused
+        } else if ahead == 1 {
+            self.append(seq, payload)
+        } else {
+            self.hold(usize::from(ahead.unsigned_abs()), payload)
+        }
+    }
+
+    /// Takes in a packet that ends the stream. It uses up a number; any payload is delivered before the end.
+    ///
+    /// Later packets are refused from then on. An end that contradicts what has arrived (another end, or a packet
+    /// after it) is refused too.
+    pub fn finish_at(&mut self, seq: SeqNr, payload: &[u8]) -> Inserted {
+        let contradicts = self.fin.is_some_and(|fin| fin != seq) || self.held.reaches_beyond(seq);
+        if contradicts && seq.is_after(self.cumulative) {
+            return Inserted::Refused;
+        }
+        let inserted = self.insert(seq, payload);
+        if matches!(inserted, Inserted::InOrder { .. } | Inserted::Held) {
+            self.fin = Some(seq);
+        }
+        inserted
+    }
+
+    /// Takes bytes in order into `out`, as many as there are and fit, and returns how many.
+    pub fn read(&mut self, out: &mut [u8]) -> usize {
+        self.unread.read(out)
+    }
+
+    /// Copies what [`read`](Self::read) would take, and leaves it.
+    pub fn peek(&self, out: &mut [u8]) -> usize {
+        let count = out.len().min(self.unread.len());
+        self.unread.copy_out(0, &mut out[..count]);
+        count
+    }
+
+    /// Throws away what could be read, and returns how much that was.
+    pub fn discard(&mut self) -> usize {
+        let count = self.unread.len();
+        self.unread.consume(count);
+        count
+    }
+
+    /// Gives memory back if nothing is unread; the next packet takes some again. For connections that went quiet:
+    /// while bytes flow, keeping it is cheaper.
+    pub fn release(&mut self) {
+        self.unread.release();
+    }
+
+    /// Lets the window grow to `bytes`. A smaller number than before changes nothing: the peer has our promise.
+    pub fn set_limit(&mut self, bytes: usize) {
+        self.limit = self.limit.max(bytes);
+        self.unread.set_limit(self.limit);
+    }
+
+    /// Bytes that can be read now.
+    #[must_use]
+    pub const fn readable_bytes(&self) -> usize {
+        self.unread.len()
+    }
+
+    /// The last packet before the first gap: what to acknowledge.
+    #[must_use]
+    pub const fn cumulative(&self) -> SeqNr {
+        self.cumulative
+    }
+
+    /// Whether packets are held after a gap, so that a selective acknowledgement has something to say.
+    #[must_use]
+    pub const fn has_gap(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Writes the selective acknowledgement: a bit for each packet held. Bit 0 stands for the second packet after
+    /// [`cumulative`](Self::cumulative). What `bits` said before is forgotten.
+    pub fn sack(&self, bits: &mut SackBits) {
+        bits.clear();
+        self.held.report(self.cumulative, bits);
+    }
+
+    /// Bytes that the peer may still send: what to advertise.
+    #[must_use]
+    pub fn window(&self) -> u32 {
+        let taken = self.unread.len() + self.held.charge();
+        u32::try_from(self.limit.saturating_sub(taken)).unwrap_or(u32::MAX)
+    }
+
+    /// Bytes that unread and held ones may take together.
+    #[must_use]
+    pub const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Whether the end and everything before it has arrived.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.fin == Some(self.cumulative)
+    }
+
+    /// Whether the stream is finished and read to its end.
+    #[must_use]
+    pub fn at_eof(&self) -> bool {
+        self.is_finished() && self.unread.is_empty()
+    }
+
+    /// The packet whose turn it is: into the ring, and after it whatever was waiting for it.
+    fn append(&mut self, seq: SeqNr, payload: &[u8]) -> Inserted {
+        let needed = self.unread.len() + self.held.bytes() + payload.len();
+        if needed > self.limit && !self.unblocks(payload, needed) {
+            return Inserted::Refused;
+        }
+        self.push(seq, payload);
+        if self.held.is_empty() {
+            return Inserted::InOrder { bytes: payload.len(), filled_gap: false };
+        }
+        let mut bytes = payload.len();
+        while let Some(payload) = self.held.take(self.cumulative.next()) {
+            bytes += payload.len();
+            self.push(self.cumulative.next(), &payload);
+        }
+        self.unread.set_limit(self.limit);
+        Inserted::InOrder { bytes, filled_gap: true }
+    }
+
+    /// Whether to take a packet beyond the limit because nothing else can make progress; if so, makes room.
+    #[cold]
+    fn unblocks(&mut self, payload: &[u8], needed: usize) -> bool {
+        let unblocks = self.unread.is_empty() && payload.len() <= self.limit;
+        if unblocks {
+            self.unread.set_limit(needed);
+        }
+        unblocks
+    }
+
+    fn push(&mut self, seq: SeqNr, payload: &[u8]) {
+        let written = self.unread.write(payload);
+        debug_assert_eq!(written, payload.len(), "acknowledged bytes without room");
+        self.cumulative = seq;
+    }
+
+    fn hold(&mut self, ahead: usize, payload: &[u8]) -> Inserted {
+        if self.held.contains(self.cumulative, ahead) {
+            return Inserted::Duplicate;
+        }
+        let slots = (self.limit / BYTES_PER_SLOT).clamp(SLOTS_LEAST, SLOTS_MOST);
+        let taken = self.unread.len() + self.held.charge() + Reorder::charge_for(payload);
+        if ahead > slots || taken > self.limit {
+            return Inserted::Refused;
+        }
+        self.held.insert(self.cumulative, ahead, payload);
+        Inserted::Held
+    }
+}
