@@ -1,0 +1,186 @@
+//! Delays between clocks that lie, run away and jump.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+const fn at(seconds: f64) -> Instant {
+    Instant::from_micros((seconds * 1e6) as u64)
+}
+
+/// A delay of so many microseconds, on a circle.
+const fn delay(micros: i64) -> Option<Delay> {
+    Some(Delay::new(micros as u32))
+}
+
+/// Round trips of 50 ms at rest, 50 ms + `queue` now: sees every queue, and nothing of clocks.
+fn round_trips(queue: Duration) -> RttEstimator {
+    let mut rtt = RttEstimator::new(ms(500));
+    rtt.sample(ms(50));
+    for _ in 0..100 {
+        rtt.sample(ms(50) + queue);
+    }
+    rtt
+}
+
+/// What the one-way delays alone say: without a round trip nothing else is asked.
+fn one_way(meter: &DelayMeter) -> Option<Duration> {
+    meter.queue_delay(&RttEstimator::new(ms(500)))
+}
+
+fn feed(meter: &mut DelayMeter, now: f64, forward: &[i64]) {
+    for &micros in forward {
+        meter.on_packet(at(now), delay(micros), None);
+    }
+}
+
+#[test]
+fn e31_values_that_mean_nothing_are_ignored() {
+    let mut meter = DelayMeter::new();
+    for none in [None, delay(0), delay(0x7FFF_FFFF)] {
+        meter.on_packet(at(1.0), none, none);
+    }
+    assert_eq!((meter.base(), meter.forward(), meter.backward()), (None, None, None));
+    assert_eq!(one_way(&meter), None);
+    feed(&mut meter, 1.0, &[70_000, 90_000, 0, 0x7FFF_FFFF, 90_000, 90_000, 90_000]);
+    assert_eq!((meter.base(), one_way(&meter)), (delay(70_000), Some(ms(20))));
+    assert_eq!((meter.forward(), meter.backward()), (delay(90_000), None));
+}
+
+#[test]
+fn e31_the_queue_is_the_smallest_of_four_above_the_base() {
+    let mut meter = DelayMeter::new();
+    feed(&mut meter, 1.0, &[10_000, 60_000, 75_000, 52_000]);
+    assert_eq!(one_way(&meter), Some(ms(0)));
+    feed(&mut meter, 1.0, &[90_000]);
+    assert_eq!(one_way(&meter), Some(ms(42)));
+}
+
+#[test]
+fn e31_readings_of_another_round_trip_do_not_count() {
+    let mut meter = DelayMeter::new();
+    feed(&mut meter, 1.0, &[10_000, 10_000, 10_000]);
+    feed(&mut meter, 1.2, &[70_000]);
+    assert_eq!(meter.queue_delay(&round_trips(ms(90))), Some(ms(60)));
+    feed(&mut meter, 1.3, &[80_000]);
+    assert_eq!(meter.queue_delay(&round_trips(ms(90))), Some(ms(60)));
+}
+
+#[test]
+fn e31_clock_offset_and_wrap_change_nothing() {
+    for offset in [0, 5, -5_000, -70_000, 0x7FFF_FFFF - 30_000, 0x8000_0000, 0xFFFF_FFFF] {
+        let mut meter = DelayMeter::new();
+        feed(&mut meter, 1.0, &[offset + 20_000, offset + 80_000, offset + 50_001]);
+        feed(&mut meter, 1.0, &[offset + 90_000; 3]);
+        assert_eq!(one_way(&meter), Some(Duration::from_micros(30_001)), "offset {offset}");
+        assert_eq!(meter.base(), delay(offset + 20_000));
+    }
+}
+
+#[test]
+fn e31_a_queue_that_only_one_measure_sees_is_none() {
+    let mut meter = DelayMeter::new();
+    feed(&mut meter, 1.0, &[20_000]);
+    feed(&mut meter, 1.0, &[80_000; 4]);
+    assert_eq!(meter.queue_delay(&round_trips(ms(0))), Some(ms(0)), "the clock ran away");
+    assert_eq!(meter.queue_delay(&round_trips(ms(40))), Some(ms(40)));
+    assert_eq!(meter.queue_delay(&round_trips(ms(400))), Some(ms(60)), "a queue on the way back");
+}
+
+#[test]
+fn e31_a_peer_without_clock_leaves_the_round_trip() {
+    let mut meter = DelayMeter::new();
+    meter.on_packet(at(1.0), delay(0), delay(7));
+    assert_eq!(meter.queue_delay(&round_trips(ms(33))), Some(ms(33)));
+}
+
+#[test]
+fn e31_the_base_is_forgotten_after_ten_minutes() {
+    let mut meter = DelayMeter::new();
+    feed(&mut meter, 1.0, &[20_000]);
+    for second in 2..599 {
+        feed(&mut meter, f64::from(second), &[80_000]);
+        assert_eq!(meter.base(), delay(20_000), "second {second}");
+    }
+    feed(&mut meter, 601.0, &[80_000]);
+    assert_eq!(meter.base(), delay(80_000));
+    // Silence of any length leaves nothing to compare with.
+    feed(&mut meter, 9e9, &[95_000]);
+    assert_eq!(meter.base(), delay(95_000));
+}
+
+#[test]
+fn e31_drift_is_taken_from_the_other_direction() {
+    // Their clock runs 100 ppm fast for two minutes while 30 ms queue: seems 12 ms more, but their packets get as
+    // much faster.
+    let mut meter = DelayMeter::new();
+    meter.on_packet(at(0.0), delay(20_000), delay(-3_000));
+    for tenth in 1..=1200 {
+        let drift = i64::from(tenth) * 10;
+        meter.on_packet(at(f64::from(tenth) / 10.0), delay(50_000 + drift), delay(-3_000 - drift));
+    }
+    let queue = one_way(&meter).unwrap();
+    assert!(queue.abs_diff(ms(30)) <= Duration::from_micros(40), "{queue:?}");
+}
+
+#[test]
+fn e31_a_queue_that_ends_on_the_way_back_is_no_drift() {
+    let mut meter = DelayMeter::new();
+    meter.on_packet(at(0.0), delay(20_000), delay(15_000));
+    for (tenth, backward) in (1..).zip([14_000, 12_000, 9_000, 5_000, 1_000]) {
+        meter.on_packet(at(f64::from(tenth) / 10.0), delay(50_000), delay(backward));
+    }
+    assert_eq!(meter.base(), delay(20_000));
+}
+
+#[test]
+fn e31_a_base_that_wavers_does_not_ratchet_ours_up() {
+    let mut meter = DelayMeter::new();
+    for minute in 0..60 {
+        let wave = if minute % 11 == 0 { 0 } else { 4_000 };
+        meter.on_packet(at(f64::from(minute) * 60.0), delay(20_000), delay(9_000 + wave));
+    }
+    assert_eq!(meter.base(), delay(20_000));
+}
+
+#[test]
+fn e31_a_clock_that_is_set_starts_a_new_base() {
+    for step in [-3_600_000_000_i64 / 2, -1_500_000, 1_500_000, 900_000_000] {
+        let mut meter = DelayMeter::new();
+        for tenth in 0..20 {
+            meter.on_packet(at(f64::from(tenth) / 10.0), delay(50_000), delay(9_000));
+        }
+        for tenth in 20..40 {
+            meter.on_packet(at(f64::from(tenth) / 10.0), delay(50_000 + step), delay(9_000 - step));
+        }
+        assert_eq!(meter.base(), delay(50_000 + step), "step of {step} us");
+        assert_eq!(one_way(&meter), Some(ms(0)));
+        meter.on_packet(at(4.0), delay(90_000 + step), delay(9_000 - step));
+        assert_eq!(one_way(&meter), Some(ms(0)));
+        feed(&mut meter, 4.0, &[90_000 + step; 3]);
+        assert_eq!(one_way(&meter), Some(ms(40)));
+    }
+}
+
+#[test]
+fn e31_a_long_queue_is_not_a_clock_that_is_set() {
+    let mut meter = DelayMeter::new();
+    meter.on_packet(at(0.0), delay(50_000), delay(9_000));
+    for tenth in 1..200 {
+        meter.on_packet(at(f64::from(tenth) / 10.0), delay(5_050_000), delay(9_000));
+    }
+    assert_eq!(one_way(&meter), Some(ms(5_000)));
+}
+
+#[test]
+fn e31_one_absurd_reading_does_not_spoil_the_base() {
+    let mut meter = DelayMeter::new();
+    feed(&mut meter, 1.0, &[50_000, -9_000_000, 60_000, -9_000_000, 60_000]);
+    assert_eq!(meter.base(), delay(50_000));
+    feed(&mut meter, 1.0, &[60_000; 4]);
+    assert_eq!(one_way(&meter), Some(ms(10)));
+}
