@@ -86,3 +86,100 @@ impl AckPolicy {
         self.deadline
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DELAY: Duration = Duration::from_millis(5);
+    const IN_ORDER: Inserted = Inserted::InOrder { bytes: 9, filled_gap: false };
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_micros(millis * 1000)
+    }
+
+    /// A policy past its eager start.
+    fn settled() -> AckPolicy {
+        let mut acks = AckPolicy::new(DELAY);
+        for _ in 0..EAGER_PACKETS {
+            acks.on_segment(at(0), &IN_ORDER, false);
+        }
+        acks.sent();
+        acks
+    }
+
+    #[test]
+    fn nothing_is_owed_before_anything_arrived() {
+        let acks = AckPolicy::new(DELAY);
+        assert_eq!((acks.due(at(999)), acks.deadline()), (false, None));
+    }
+
+    #[test]
+    fn the_first_packets_are_acknowledged_at_once() {
+        let mut acks = AckPolicy::new(DELAY);
+        for _ in 0..EAGER_PACKETS {
+            acks.on_segment(at(1), &IN_ORDER, false);
+            assert!(acks.due(at(1)));
+            acks.sent();
+            assert!(!acks.due(at(1)));
+        }
+        acks.on_segment(at(1), &IN_ORDER, false);
+        assert!(!acks.due(at(1)));
+    }
+
+    #[test]
+    fn a_lone_packet_is_acknowledged_when_its_time_is_up() {
+        let mut acks = settled();
+        acks.on_segment(at(3), &IN_ORDER, false);
+        assert_eq!((acks.due(at(7)), acks.deadline(), acks.due(at(8))), (false, Some(at(8)), true));
+        acks.sent();
+        assert_eq!((acks.due(at(8)), acks.deadline()), (false, None));
+    }
+
+    #[test]
+    fn a_batch_of_packets_costs_one_acknowledgement() {
+        let mut acks = settled();
+        for _ in 0..1000 {
+            acks.on_segment(at(3), &IN_ORDER, false);
+        }
+        assert!(acks.due(at(3)));
+        acks.sent();
+        assert!(!acks.due(at(100)));
+        acks.on_segment(at(3), &IN_ORDER, false);
+        assert!(!acks.due(at(3)), "counting starts again");
+        acks.on_segment(at(4), &IN_ORDER, false);
+        assert!(acks.due(at(4)), "every second packet");
+    }
+
+    #[test]
+    fn whatever_is_not_plain_progress_is_answered_at_once() {
+        let gap_filled = Inserted::InOrder { bytes: 9, filled_gap: true };
+        for inserted in [Inserted::Held, Inserted::Duplicate, Inserted::Refused, gap_filled] {
+            let mut acks = settled();
+            acks.on_segment(at(3), &inserted, false);
+            assert!(acks.due(at(3)), "{inserted:?}");
+        }
+        let mut acks = settled();
+        acks.on_segment(at(3), &IN_ORDER, true);
+        assert!(acks.due(at(3)), "the end");
+    }
+
+    #[test]
+    fn a_demand_is_due_at_once_and_only_once() {
+        let mut acks = settled();
+        acks.demand();
+        assert!(acks.due(at(3)));
+        acks.sent();
+        assert!(!acks.due(at(3)));
+    }
+
+    #[test]
+    fn a_pause_makes_it_eager_again() {
+        let mut acks = settled();
+        acks.on_segment(at(999), &IN_ORDER, false);
+        assert!(!acks.due(at(999)));
+        acks.sent();
+        acks.on_segment(at(1999), &IN_ORDER, false);
+        assert!(acks.due(at(1999)));
+    }
+}

@@ -6,7 +6,8 @@
 //!
 //! The window is a promise: what was advertised is kept, and what goes beyond it is refused. The one thing taken
 //! beyond the promise is the packet that everything else waits for, when nothing is unread: a peer that filled all
-//! the room behind a gap could otherwise never fill the gap. So memory is bounded by the limit and that packet.
+//! the room behind a gap could otherwise never fill the gap. So unread and held bytes together never exceed the limit
+//! and that packet.
 
 use super::reorder::Reorder;
 use crate::storage::ByteRing;
@@ -14,7 +15,6 @@ use crate::wire::{SackBits, SeqNr};
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "the acknowledgement policy wants to know"]
 pub enum Inserted {
     /// It was the next one.
     InOrder {
@@ -131,6 +131,12 @@ impl ReceiveBuffer {
     pub fn set_limit(&mut self, bytes: usize) {
         self.limit = self.limit.max(bytes);
         self.unread.set_limit(self.limit);
+    }
+
+    /// Bytes of memory taken: for unread bytes, for held ones, and for slots.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.unread.capacity() + self.held.memory_bytes()
     }
 
     /// Bytes that can be read now.

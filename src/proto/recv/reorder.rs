@@ -104,6 +104,11 @@ impl Reorder {
         self.charge
     }
 
+    /// Bytes of memory taken, without what the allocator adds.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.bytes + size_of_val(&*self.slots) + size_of_val(&*self.taken)
+    }
+
     /// Sets a bit for each packet held; bit 0 stands for the second one after `cumulative`.
     pub(super) fn report(&self, cumulative: SeqNr, bits: &mut SackBits) {
         if self.is_empty() {
