@@ -107,17 +107,19 @@ fn what_was_advertised_is_accepted_and_what_goes_beyond_is_refused() {
 
 #[test]
 fn a_peer_that_fills_all_room_behind_a_gap_can_still_fill_the_gap() {
-    let mut recv = receiver(4096, 65_534);
-    assert_eq!(recv.insert(seq(0), &[3; 4096]), Inserted::Held);
+    let mut recv = receiver(5000, 65_534);
+    assert_eq!(recv.insert(seq(0), &[3; 5000]), Inserted::Held);
     assert_eq!(recv.window(), 0);
-    assert_eq!(recv.insert(seq(65_534), &[1; 4097]), Inserted::Refused, "more than the window ever was");
+    assert_eq!(recv.insert(seq(65_534), &[1; 5001]), Inserted::Refused, "more than the window ever was");
     assert_eq!(recv.insert(seq(65_534), &[1; 1000]), filled(1000));
     assert_eq!(recv.insert(seq(65_535), &[2; 1000]), Inserted::Refused, "until the first part was read");
     assert_eq!(drain(&mut recv), [1; 1000]);
-    assert_eq!(recv.insert(seq(65_535), &[2; 1000]), filled(5096));
+    assert_eq!(recv.insert(seq(65_535), &[2; 1000]), filled(6000));
     assert_eq!((recv.window(), recv.insert(seq(1), b"x")), (0, Inserted::Refused));
-    assert_eq!(drain(&mut recv), [[2; 1000].as_slice(), &[3; 4096]].concat());
-    assert_eq!((recv.window(), recv.limit()), (4096, 4096));
+    assert_eq!(drain(&mut recv), [[2; 1000].as_slice(), &[3; 5000]].concat());
+    assert_eq!((recv.window(), recv.limit()), (5000, 5000));
+    recv.release();
+    assert_eq!((recv.insert(seq(1), &[4; 5000]), recv.memory_bytes()), (in_order(5000), 5000));
 }
 
 #[test]
