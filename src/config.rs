@@ -113,7 +113,11 @@ impl Config {
     /// For requests, answers and games: nothing waits to be merged, little waits in buffers.
     #[must_use]
     pub fn interactive() -> Self {
-        Self::default().nodelay(true).send_buffer(128 << 10).receive_buffer(256 << 10).receive_buffer_max(1 << 20)
+        Self::default()
+            .nodelay(true)
+            .send_buffer(128 << 10)
+            .receive_buffer(256 << 10)
+            .receive_buffer_max(1 << 20)
     }
 
     /// For tens of thousands of connections on one port: small buffers, high limits.
@@ -347,7 +351,11 @@ impl Config {
             ("packets_in_flight", "4 to 32,000", (4..=32_000).contains(&self.packets_in_flight)),
             ("target_delay", "1 ms to 100 ms", (millis(1)..=millis(100)).contains(&self.target_delay)),
             ("ack_delay", "0 to 200 ms", self.ack_delay <= millis(200)),
-            ("connect_timeout", "100 ms to 10 min", (millis(100)..=secs(600)).contains(&self.connect_timeout)),
+            (
+                "connect_timeout",
+                "100 ms to 10 min",
+                (millis(100)..=secs(600)).contains(&self.connect_timeout),
+            ),
             ("rto_min", "10 ms to 10 s", (millis(10)..=secs(10)).contains(&self.rto_min)),
             ("timeouts", "1 to 20", (1..=20).contains(&self.timeouts)),
             (

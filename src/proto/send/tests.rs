@@ -1,0 +1,1 @@
+//! The sending half as a connection sees it: written, sent, acknowledged.
