@@ -149,3 +149,80 @@ impl fmt::Display for NotUtp {
 
 /// Where the send time lies.
 const SENT_AT: std::ops::Range<usize> = 4..8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every field has bytes that no other has, so that a swap shows.
+    const BYTES: [u8; HEADER_LEN] =
+        [0x21, 0x01, 0xFF, 0xFE, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0xFF, 0xFD, 0x00, 0x0E];
+
+    const HEADER: Header = Header {
+        kind: Kind::State,
+        conn_id: ConnId::new(65_534),
+        sent_at: Timestamp::new(0x0102_0304),
+        delay: Delay::new(0x0506_0708),
+        window: 0x090A_0B0C,
+        seq: SeqNr::new(65_533),
+        ack: SeqNr::new(14),
+    };
+
+    #[test]
+    fn a01_each_field_lies_where_bep_29_says() {
+        assert_eq!(Header::read(&BYTES), Ok((HEADER, 1)));
+        let mut out = [0; HEADER_LEN];
+        HEADER.write(1, &mut out);
+        assert_eq!(out, BYTES);
+    }
+
+    #[test]
+    fn a01_the_first_byte_is_read_for_all_values() {
+        let mut bytes = BYTES;
+        for first in 0..=u8::MAX {
+            bytes[0] = first;
+            let read = Header::read(&bytes).map(|(header, _)| header.kind);
+            let expected = match first {
+                0x01 => Ok(Kind::Data),
+                0x11 => Ok(Kind::Fin),
+                0x21 => Ok(Kind::State),
+                0x31 => Ok(Kind::Reset),
+                0x41 => Ok(Kind::Syn),
+                _ if first & 0x0F != 1 => Err(NotUtp::Version(first & 0x0F)),
+                _ => Err(NotUtp::Kind(first >> 4)),
+            };
+            assert_eq!(read, expected, "first byte {first:#04x}");
+        }
+    }
+
+    #[test]
+    fn a01_every_kind_survives_the_wire_and_has_its_name() {
+        let names = Kind::ALL.map(|kind| kind.to_string());
+        assert_eq!(names, ["ST_DATA", "ST_FIN", "ST_STATE", "ST_RESET", "ST_SYN"]);
+        for kind in Kind::ALL {
+            let mut out = [0; HEADER_LEN];
+            Header { kind, ..HEADER }.write(0xB5, &mut out);
+            assert_eq!(Header::read(&out), Ok((Header { kind, ..HEADER }, 0xB5)));
+        }
+    }
+
+    #[test]
+    fn a_fresh_send_time_changes_nothing_else() {
+        let mut datagram = BYTES.to_vec();
+        datagram.extend(b"payload");
+        restamp(&mut datagram, Timestamp::new(0xFFFF_FFFE));
+        assert_eq!(datagram[..4], BYTES[..4]);
+        assert_eq!(datagram[4..8], [0xFF, 0xFF, 0xFF, 0xFE]);
+        assert_eq!(datagram[8..20], BYTES[8..]);
+        assert_eq!(&datagram[20..], b"payload");
+    }
+
+    #[test]
+    fn a01_refusals_say_why() {
+        let texts = [NotUtp::Short(7), NotUtp::Version(4), NotUtp::Kind(9)].map(|why| why.to_string());
+        assert_eq!(
+            texts,
+            ["7 bytes are less than a header of 20", "version 4 instead of 1", "type 9 does not exist"]
+        );
+    }
+}

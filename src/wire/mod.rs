@@ -28,6 +28,7 @@
 //! Everything on a circle (packet numbers, ids, times, delays) is a type of its own, and has a distance instead of
 //! an order. This floor knows no connection, no clock and no socket.
 
+mod close;
 mod extension;
 mod header;
 mod packet;
@@ -35,6 +36,7 @@ mod sack;
 mod seq;
 mod stamp;
 
+pub use close::CloseCode;
 pub use extension::{EncodeError, Extension, Extensions, ExtensionsBuf};
 pub use header::{HEADER_LEN, Header, Kind, NotUtp, restamp};
 pub use packet::{DecodeError, Packet};

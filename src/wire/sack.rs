@@ -4,6 +4,8 @@
 //! directly after the acknowledged ones is missing, or there would be nothing to say. Knows no buffers; which bits
 //! make sense is for the sender of the packets to judge.
 
+use std::fmt;
+
 use super::{Extensions, SeqNr};
 
 /// A mask as it arrived, of any length: libutp sends 4 bytes, libtorrent any number, and all of them may be zero.
@@ -43,7 +45,9 @@ impl<'a> Sack<'a> {
     /// The last packet that the mask reports.
     #[must_use]
     pub fn highest(self, ack: SeqNr) -> Option<SeqNr> {
-        self.received(ack).last()
+        let byte = self.mask.iter().rposition(|&byte| byte != 0)?;
+        let bit = byte * 8 + self.mask[byte].ilog2() as usize;
+        Some(ack + FIRST + bit as u16)
     }
 
     /// Whether the mask reports nothing, whatever its length.
@@ -94,7 +98,7 @@ fn split_word(mask: &[u8]) -> Option<(u64, &[u8])> {
 /// demands.
 ///
 /// Holds the bytes as the extension has them on the wire, so sending it copies them once.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SackBits {
     /// The id of the next extension (none), the length of the mask, the mask. Zero beyond the length.
     bytes: [u8; PREFIX + MASK_MAX],
@@ -156,6 +160,12 @@ impl Default for SackBits {
     }
 }
 
+impl fmt::Debug for SackBits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SackBits").field(&self.as_bytes()).finish()
+    }
+}
+
 /// What the lowest bit stands for, counted from the cumulative acknowledgement (BEP 29).
 const FIRST: u16 = 2;
 
@@ -167,3 +177,115 @@ const PREFIX: usize = 2;
 
 /// The largest multiple of 4 that the length byte can say.
 const MASK_MAX: usize = 252;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACK: SeqNr = SeqNr::new(65_530);
+
+    fn received(mask: &[u8]) -> Vec<u16> {
+        Sack::new(mask).received(ACK).map(SeqNr::get).collect()
+    }
+
+    #[test]
+    fn a03_the_lowest_bit_of_the_first_byte_is_the_second_after_the_acknowledgement() {
+        assert_eq!(received(&[0b0000_0001, 0, 0, 0]), [65_532]);
+        assert_eq!(received(&[0b1000_0000, 0, 0, 0]), [3]);
+        assert_eq!(received(&[0, 0b0000_0001, 0, 0]), [4]);
+    }
+
+    #[test]
+    fn a03_packets_come_in_ascending_order_across_the_wrap() {
+        assert_eq!(received(&[0b0011_1101, 0b0100_0000]), [65_532, 65_534, 65_535, 0, 1, 10]);
+    }
+
+    #[test]
+    fn a03_every_bit_of_every_length_is_found_alone() {
+        for len in 1..=255 {
+            for bit in [0, 7, 8 * len / 2, 8 * len - 1] {
+                let mut mask = vec![0; len];
+                mask[bit / 8] = 1 << (bit % 8);
+                let expected = ACK + 2 + bit as u16;
+                assert_eq!(received(&mask), [expected.get()], "bit {bit} of {len} bytes");
+                assert_eq!(Sack::new(&mask).highest(ACK), Some(expected), "bit {bit} of {len} bytes");
+                assert_eq!(Sack::new(&mask).count(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a03_a_full_mask_reports_each_packet_once() {
+        let all: Vec<u16> = (0..2_040).map(|bit| (ACK + 2 + bit).get()).collect();
+        assert_eq!(received(&[0xFF; 255]), all);
+        assert_eq!(Sack::new(&[0xFF; 255]).count(), 2_040);
+        assert_eq!(Sack::new(&[0xFF; 255]).highest(ACK), Some(ACK + 2_041));
+    }
+
+    #[test]
+    fn a03_a_mask_of_zeros_or_of_nothing_reports_nothing() {
+        for len in 0..=255 {
+            let mask = vec![0; len];
+            let sack = Sack::new(&mask);
+            assert!(sack.is_empty());
+            assert_eq!((received(&mask), sack.count(), sack.highest(ACK)), (vec![], 0, None));
+            assert_eq!(sack.as_bytes(), mask, "the length is kept");
+        }
+    }
+
+    #[test]
+    fn a03_a_mask_to_send_ends_at_a_multiple_of_four() {
+        let mut bits = SackBits::new();
+        assert!(bits.is_empty());
+        assert_eq!(bits.as_bytes(), [0; 0]);
+        for (index, len) in [(0, 4), (31, 4), (32, 8), (63, 8), (64, 12), (2_015, 252)] {
+            bits.set(index);
+            assert!(!bits.is_empty());
+            assert_eq!(bits.as_bytes().len(), len, "after bit {index}");
+        }
+        bits.set(5);
+        assert_eq!(bits.as_bytes().len(), 252, "a low bit does not shorten the mask");
+    }
+
+    #[test]
+    fn a03_bits_beyond_the_longest_mask_are_ignored() {
+        let mut bits = SackBits::new();
+        for index in [2_016, 2_040, 65_536, usize::MAX] {
+            bits.set(index);
+        }
+        assert!(bits.is_empty());
+        assert!(bits.as_extensions().is_empty());
+    }
+
+    #[test]
+    fn a03_what_was_set_is_what_is_received() {
+        let mut bits = SackBits::new();
+        for index in [3, 4, 70, 2_015] {
+            bits.set(index);
+        }
+        assert_eq!(received(bits.as_bytes()), [65_535, 0, 66, 2_011]);
+    }
+
+    #[test]
+    fn a03_cleared_bits_leave_nothing_behind() {
+        let mut bits = SackBits::new();
+        for index in 0..2_016 {
+            bits.set(index);
+        }
+        bits.clear();
+        assert!(bits.is_empty());
+        bits.set(2_015);
+        assert_eq!(Sack::new(bits.as_bytes()).count(), 1);
+    }
+
+    #[test]
+    fn a03_bits_go_on_the_wire_as_a_chain_of_one() {
+        let mut bits = SackBits::new();
+        assert_eq!(bits.as_extensions(), Extensions::EMPTY);
+        bits.set(1);
+        let chain = bits.as_extensions();
+        assert_eq!(chain.first_id(), 1);
+        assert_eq!(chain.as_bytes(), [0, 4, 0b10, 0, 0, 0]);
+        assert_eq!(chain.sack(), Some(Sack::new(&[0b10, 0, 0, 0])));
+    }
+}

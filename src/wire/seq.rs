@@ -120,3 +120,62 @@ impl fmt::Display for ConnId {
         self.0.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seq(raw: u16) -> SeqNr {
+        SeqNr::new(raw)
+    }
+
+    #[test]
+    fn a04_the_order_of_packet_numbers_wraps() {
+        for (earlier, later) in
+            [(1, 2), (0, 1), (0xFFF0, 0xFFFF), (0xFFFF, 0), (0xFFFF, 5), (0xFFF0, 0x0FFF), (0xFFFF, 0x7FFE)]
+        {
+            assert!(seq(later).is_after(seq(earlier)), "{later} comes after {earlier}");
+            assert!(!seq(earlier).is_after(seq(later)), "{earlier} does not come after {later}");
+        }
+    }
+
+    #[test]
+    fn a04_a_packet_number_is_not_after_itself() {
+        for raw in [0, 1, 0x7FFF, 0x8000, 0xFFFF] {
+            assert!(!seq(raw).is_after(seq(raw)));
+            assert_eq!(seq(raw).distance_from(seq(raw)), 0);
+        }
+    }
+
+    #[test]
+    fn a04_half_way_round_is_backwards_from_both_sides() {
+        for raw in [0, 1, 0x7FFF, 0x8000, 0xFFFF] {
+            let opposite = seq(raw) + 0x8000;
+            assert_eq!(opposite.distance_from(seq(raw)), i16::MIN);
+            assert_eq!(seq(raw).distance_from(opposite), i16::MIN);
+            assert!(!opposite.is_after(seq(raw)) && !seq(raw).is_after(opposite));
+        }
+    }
+
+    #[test]
+    fn a04_distances_count_steps_across_the_wrap() {
+        assert_eq!(seq(3).distance_from(seq(65_534)), 5);
+        assert_eq!(seq(65_534).distance_from(seq(3)), -5);
+        assert_eq!(seq(65_534) + 5, seq(3));
+        assert_eq!(seq(3) - 5, seq(65_534));
+    }
+
+    #[test]
+    fn a04_neighbours_wrap() {
+        assert_eq!(seq(65_535).next(), seq(0));
+        assert_eq!(seq(0).prev(), seq(65_535));
+        assert_eq!(ConnId::new(65_535).next(), ConnId::new(0));
+        assert_eq!(ConnId::new(0).prev(), ConnId::new(65_535));
+    }
+
+    #[test]
+    fn numbers_and_ids_look_different_in_logs() {
+        assert_eq!(format!("{:?} {:?}", seq(7), ConnId::new(7)), "#7 @7");
+        assert_eq!(format!("{} {}", seq(7), ConnId::new(7)), "7 7");
+    }
+}

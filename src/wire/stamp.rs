@@ -97,3 +97,63 @@ impl fmt::Debug for Delay {
         write!(f, "+{}us", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delay(micros: u32) -> Delay {
+        Delay::new(micros)
+    }
+
+    #[test]
+    fn a04_the_order_of_delays_wraps() {
+        for (shorter, longer) in [
+            (0, 1),
+            (0xFFFF_FFF0, 0xFFFF_FFFF),
+            (0xFFFF_FFF0, 0xFFF),
+            (0xFFFF_FF00, 0x400),
+            (0xFFFF_FFFF, 0),
+            (0xFFFF_FFFF, 0x7FFF_FFFE),
+        ] {
+            assert!(delay(shorter).is_below(delay(longer)), "{shorter} is below {longer}");
+            assert!(!delay(longer).is_below(delay(shorter)), "{longer} is not below {shorter}");
+        }
+    }
+
+    #[test]
+    fn a04_equal_and_opposite_delays_are_not_below_each_other() {
+        for micros in [0, 1, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF] {
+            assert!(!delay(micros).is_below(delay(micros)));
+            let opposite = delay(micros.wrapping_add(0x8000_0000));
+            assert!(!delay(micros).is_below(opposite) && !opposite.is_below(delay(micros)));
+        }
+    }
+
+    #[test]
+    fn a04_a_delay_is_measured_across_the_wrap_of_either_clock() {
+        let (sent, arrived) = (Timestamp::new(0xFFFF_FF00), Timestamp::new(0x100));
+        assert_eq!(arrived.delay_since(sent), delay(0x200));
+        assert_eq!(sent.delay_since(arrived), delay(0xFFFF_FE00), "a clock that is behind wraps");
+    }
+
+    #[test]
+    fn a04_how_far_above_the_base_wraps_and_stops_at_zero() {
+        assert_eq!(delay(0x100).above(delay(0xFFFF_FF00)), Duration::from_micros(0x200));
+        assert_eq!(delay(0xFFFF_FF00).above(delay(0x100)), Duration::ZERO);
+        assert_eq!(delay(5).above(delay(5)), Duration::ZERO);
+        assert_eq!(delay(3).shifted(-5), delay(0xFFFF_FFFE));
+        assert_eq!(delay(0xFFFF_FFFE).shifted(5), delay(3));
+    }
+
+    #[test]
+    fn the_two_values_that_mean_no_measurement_are_never_sent_as_one() {
+        for micros in [0, 0x7FFF_FFFF] {
+            assert!(!delay(micros).is_sample());
+            assert_eq!(delay(micros).as_sample(), delay(micros + 1));
+            assert!(delay(micros).as_sample().is_sample());
+        }
+        assert_eq!(delay(0xFFFF_FFFF).as_sample(), delay(0xFFFF_FFFF));
+        assert!(!Delay::NONE.is_sample());
+    }
+}

@@ -111,7 +111,7 @@ impl<'a> Extensions<'a> {
         self.all(Extension::BITS).find_map(|data| data.try_into().ok())
     }
 
-    /// The code of libtorrent's close reason. Those that are not
+    /// The code of libtorrent's close reason; [`CloseCode`](super::CloseCode) knows its name. Those that are not
     /// four bytes long are skipped like an unknown extension.
     #[must_use]
     pub fn close_reason(self) -> Option<u16> {
@@ -270,3 +270,6 @@ impl fmt::Display for EncodeError {
 }
 
 impl std::error::Error for EncodeError {}
+
+#[cfg(test)]
+mod tests;
