@@ -167,7 +167,7 @@ pub struct ExtensionsBuf {
     first: u8,
     /// Never longer than `CHAIN_MAX`.
     bytes: Vec<u8>,
-    /// Where the last extension begins, if there is one: its first byte names the next.
+    /// Where the last extension begins, whose first byte names the next; meaningless while there is none.
     last: usize,
     /// Where the data of the first SACK begins and ends.
     sack: Option<(usize, usize)>,
@@ -215,7 +215,6 @@ impl ExtensionsBuf {
     pub fn clear(&mut self) {
         self.first = 0;
         self.bytes.clear();
-        self.last = 0;
         self.sack = None;
     }
 
