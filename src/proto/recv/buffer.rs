@@ -127,6 +127,12 @@ impl ReceiveBuffer {
         self.unread.release();
     }
 
+    /// Whether nothing is unread but memory is held, which [`release`](Self::release) would give back.
+    #[must_use]
+    pub const fn holds_idle_memory(&self) -> bool {
+        self.unread.is_empty() && self.unread.capacity() > 0
+    }
+
     /// Lets the window grow to `bytes`. A smaller number than before changes nothing: the peer has our promise.
     pub fn set_limit(&mut self, bytes: usize) {
         self.limit = self.limit.max(bytes);

@@ -91,6 +91,12 @@ impl SendBuffer {
         }
     }
 
+    /// Whether nothing is held but memory is, which [`release`](Self::release) would give back.
+    #[must_use]
+    pub fn holds_idle_memory(&self) -> bool {
+        self.bytes.is_empty() && self.bytes.capacity() > 0
+    }
+
     /// The next segment to retransmit: the first outstanding one if it is lost, then what was found lost first.
     ///
     /// Also a tail probe that was queued, which is not lost.

@@ -1,0 +1,193 @@
+//! One system call's worth of datagrams.
+//!
+//! Segmentation offload wants datagrams of one size for one destination, laid end to end; only the last may be
+//! shorter. The type makes it impossible to build anything else, so nobody else needs to know the rule.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::time::Instant;
+use crate::wire;
+
+/// Which of an endpoint's sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(u16);
+
+impl SocketId {
+    /// The socket with this index, counted in the order in which sockets were added.
+    #[must_use]
+    pub const fn new(index: u16) -> Self {
+        Self(index)
+    }
+
+    /// The index.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+/// Where datagrams go and come from: one of our sockets, and the peer's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Path {
+    /// Our side.
+    pub socket: SocketId,
+    /// The peer's side.
+    pub peer: SocketAddr,
+}
+
+/// Ours: what one batch may hold. The kernel builds the batch as one IP packet before it cuts it, so 65,535 bytes
+/// less the largest headers.
+const BATCH_BYTES: usize = 65_000;
+
+/// Datagrams for one destination: all as long as the first, the last possibly shorter.
+pub struct Batch {
+    buffer: Box<[u8]>,
+    len: usize,
+    segment_size: usize,
+    count: usize,
+    count_max: usize,
+}
+
+impl Batch {
+    /// A batch of at most `max_segments` datagrams. Allocates its buffer once, for ever.
+    #[must_use]
+    pub fn new(max_segments: usize) -> Self {
+        Self {
+            buffer: vec![0; BATCH_BYTES].into_boxed_slice(),
+            len: 0,
+            segment_size: 0,
+            count: 0,
+            count_max: max_segments.max(1),
+        }
+    }
+
+    /// Changes how many datagrams a batch may hold, from the next [`clear`](Self::clear) on.
+    pub fn set_max_segments(&mut self, max_segments: usize) {
+        self.count_max = max_segments.max(1);
+    }
+
+    /// Whether a datagram of `len` bytes may be added.
+    #[must_use]
+    pub fn admits(&self, len: usize) -> bool {
+        if self.count == 0 {
+            return len <= self.buffer.len();
+        }
+        let still_full_size = self.len == self.count * self.segment_size;
+        still_full_size
+            && len <= self.segment_size
+            && self.count < self.count_max
+            && self.len + len <= self.buffer.len()
+    }
+
+    /// Adds a datagram of `len` bytes, written by `fill`.
+    ///
+    /// # Panics
+    /// If it does not [admit](Self::admits) it.
+    pub fn push(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) {
+        assert!(self.admits(len), "the batch does not admit {len} bytes");
+        if self.count == 0 {
+            self.segment_size = len;
+        }
+        fill(&mut self.buffer[self.len..self.len + len]);
+        self.len += len;
+        self.count += 1;
+    }
+
+    /// How many datagrams it holds.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether it holds nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// All datagrams end to end.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.len]
+    }
+
+    /// Bytes of every datagram but the last, which may be shorter.
+    #[must_use]
+    pub const fn segment_size(&self) -> usize {
+        self.segment_size
+    }
+
+    /// The datagrams one by one.
+    pub fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
+        self.bytes().chunks(self.segment_size.max(1))
+    }
+
+    /// Writes a fresh send time into every datagram from number `first` on: the wait for a full socket is not a
+    /// delay of the path.
+    pub fn restamp(&mut self, first: usize, now: Instant) {
+        let (len, size) = (self.len, self.segment_size.max(1));
+        for datagram in self.buffer[..len].chunks_mut(size).skip(first) {
+            wire::restamp(datagram, now.stamp());
+        }
+    }
+
+    /// Empties it.
+    pub fn clear(&mut self) {
+        self.len = 0;
+        self.count = 0;
+        self.segment_size = 0;
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("count", &self.count)
+            .field("segment_size", &self.segment_size)
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shorter_datagram_ends_a_batch() {
+        let mut batch = Batch::new(64);
+        batch.push(100, |out| out.fill(1));
+        assert!(batch.admits(100) && batch.admits(1) && !batch.admits(101));
+        batch.push(40, |out| out.fill(2));
+        assert!(!batch.admits(40) && !batch.admits(1));
+        let sizes: Vec<_> = batch.datagrams().map(<[u8]>::len).collect();
+        assert_eq!(sizes, [100, 40]);
+        batch.clear();
+        assert!(batch.is_empty() && batch.admits(1400));
+    }
+
+    #[test]
+    fn a_batch_is_bounded_in_count_and_bytes() {
+        let mut few = Batch::new(2);
+        few.push(10, |_| {});
+        few.push(10, |_| {});
+        assert!(!few.admits(10));
+        let mut many = Batch::new(1000);
+        while many.admits(1400) {
+            many.push(1400, |_| {});
+        }
+        assert_eq!(many.len(), 46);
+    }
+
+    #[test]
+    fn restamping_leaves_what_was_already_sent() {
+        let mut batch = Batch::new(4);
+        for _ in 0..3 {
+            batch.push(20, |out| out.fill(0x21));
+        }
+        batch.restamp(1, Instant::from_micros(0x0102_0304));
+        let stamps: Vec<_> = batch.datagrams().map(|datagram| datagram[4..8].to_vec()).collect();
+        assert_eq!(stamps, [vec![0x21; 4], vec![1, 2, 3, 4], vec![1, 2, 3, 4]]);
+    }
+}

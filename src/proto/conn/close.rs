@@ -1,0 +1,100 @@
+//! How a connection ends.
+//!
+//! ```text
+//!   our FIN acknowledged, peer's FIN reached          ─▶ TimeWait ─▶ Closed(Finished)
+//!   our FIN acknowledged, application gone            ─▶ TimeWait ─▶ Closed(Finished)
+//!   abort, time limits                     ─▶ RESET ─▶ Closed(..)
+//!   RESET received, give-up, endpoint gone            ─▶ Closed(..)
+//! ```
+//!
+//! A FIN never waits for the peer's FIN: Transmission's libutp never sends one of its own, and libtorrent forgets
+//! a connection as soon as its own FIN is acknowledged.
+
+use super::state::State;
+use super::{Connection, Events};
+use crate::error::CloseReason;
+use crate::time::Instant;
+use crate::wire::{Kind, Packet};
+
+/// Ours: how far below the oldest unacknowledged packet the one that a RESET names may lie; as much as libutp and
+/// libtorrent allow an acknowledgement.
+pub(super) const RESET_SLACK: u16 = 3;
+
+/// libtorrent repeats a FIN twice; so do we before we call it delivered, if all data is acknowledged: a peer that
+/// has forgotten the connection will never answer.
+pub(super) const FIN_TRANSMISSIONS_MAX: u8 = 3;
+
+impl Connection {
+    /// After anything that may have been the last thing missing.
+    pub(super) fn complete_if_done(&mut self, now: Instant) {
+        if !self.state.is_open() || !self.is_acked() {
+            return;
+        }
+        self.signal(Events::ACKED);
+        if self.recv.is_finished() || self.wishes.detached {
+            self.finish_life(now);
+        }
+    }
+
+    /// Everything that was to be done is done.
+    pub(super) fn finish_life(&mut self, now: Instant) {
+        tracing::debug!(ids = ?self.ids, peer = %self.path.peer, "finished");
+        self.state = State::TimeWait { until: now + self.time_wait() };
+        self.timers.stop_data();
+        self.timers.linger = None;
+        self.close_reason = Some(CloseReason::Finished);
+        self.signal(Events::READABLE | Events::WRITABLE | Events::ACKED | Events::FLUSHED | Events::CLOSED);
+    }
+
+    /// A packet for a connection that is finished.
+    pub(super) fn on_afterthought(&mut self, now: Instant, packet: &Packet<'_>) {
+        let header = packet.header;
+        let known = header.seq.distance_from(self.recv.cumulative()) <= 0;
+        match header.kind {
+            // Our acknowledgement of the peer's last packets was lost.
+            Kind::Fin | Kind::Data if known => self.acks.demand(),
+            // The application went away before the peer had finished.
+            Kind::Fin => {
+                self.recv.finish_at(header.seq, packet.payload);
+                self.recv.discard();
+                self.peer.heard(now, header.sent_at);
+                self.acks.demand();
+            }
+            Kind::Data => self.due.reset = true,
+            _ => {}
+        }
+    }
+
+    /// Ends the connection at once and tells the peer.
+    pub(super) fn close_with_reset(&mut self, reason: CloseReason) {
+        let peer_knows_us =
+            matches!(self.state, State::Open | State::SynReceived { .. } | State::SynSent { tries: 1.., .. });
+        self.close(reason);
+        if peer_knows_us {
+            self.due.reset = true;
+            self.wishes.service = true;
+        }
+    }
+
+    /// Ends the connection at once.
+    pub(super) fn close(&mut self, reason: CloseReason) {
+        if self.state == State::Closed {
+            return;
+        }
+        tracing::debug!(ids = ?self.ids, peer = %self.path.peer, %reason, "closed");
+        self.state = State::Closed;
+        self.due = super::Due::default();
+        self.timers = super::Timers::default();
+        self.updates.seen();
+        self.close_reason.get_or_insert(reason);
+        self.wishes.service = true;
+        self.signal(
+            Events::CONNECTED
+                | Events::READABLE
+                | Events::WRITABLE
+                | Events::FLUSHED
+                | Events::ACKED
+                | Events::CLOSED,
+        );
+    }
+}

@@ -1,0 +1,316 @@
+//! A packet came: what does it mean?
+//!
+//! Numbers are checked before anything changes, so that a packet which does not fit leaves no trace but a count.
+
+use std::time::Duration;
+
+use super::close::RESET_SLACK;
+use super::state::{State, Syn};
+use super::{Connection, Events, Role};
+use crate::error::CloseReason;
+use crate::proto::congestion::{Acked, LossEvent};
+use crate::proto::recv::Inserted;
+use crate::proto::send::{AckOutcome, Lost};
+use crate::time::Instant;
+use crate::wire::{Kind, Packet, SeqNr};
+
+/// Ours: how far an overtaken packet's acknowledgement, or its own number, may lie behind the newest. More than
+/// any peer keeps in flight by default (libutp 1,023); a blind attacker gains a factor of two at most.
+const OVERTAKEN_MAX: i16 = 1024;
+
+/// Ours: how far ahead a packet's number may lie; more than we ever hold, less than half the circle.
+const AHEAD_MAX: i16 = 32_000;
+
+impl Connection {
+    /// Takes in a packet that was routed here: by our receive id, a SYN by its sender, a RESET by either id.
+    pub fn handle_packet(&mut self, now: Instant, packet: &Packet<'_>) {
+        match (packet.header.kind, self.state) {
+            (_, State::Idle | State::Closed) => {}
+            (Kind::Syn, _) => self.on_syn(packet),
+            (Kind::Reset, _) => self.on_reset(packet),
+            (_, State::SynSent { tries, .. }) => self.on_syn_ack(now, packet, tries),
+            (_, State::SynReceived { .. }) => self.on_proof(now, packet),
+            (_, State::Open) => self.on_segment(now, packet),
+            (_, State::TimeWait { .. }) => self.on_afterthought(now, packet),
+        }
+    }
+
+    /// Whether `syn` is the one that this connection answered. The same packet may come again, at any time.
+    #[must_use]
+    pub fn is_answer_to(&self, syn: &Syn) -> bool {
+        self.role == Role::Acceptor && syn.id == self.ids.send && syn.seq == self.syn_seq
+    }
+
+    fn on_syn(&mut self, packet: &Packet<'_>) {
+        let same = self.role == Role::Acceptor
+            && packet.header.conn_id == self.ids.send
+            && packet.header.seq == self.syn_seq;
+        if same && !matches!(self.state, State::TimeWait { .. }) {
+            // Our answer was lost, or is slow: the same answer again, never another one.
+            self.counters.packets_received += 1;
+            self.due.syn_ack = true;
+        } else {
+            self.counters.packets_invalid += 1;
+        }
+    }
+
+    fn on_syn_ack(&mut self, now: Instant, packet: &Packet<'_>, tries: u8) {
+        let header = packet.header;
+        // Only a STATE completes the handshake. Data that overtook it comes again: its number alone does not
+        // tell whether it is the first.
+        if header.kind != Kind::State || header.ack != self.syn_seq || header.conn_id != self.ids.recv {
+            self.counters.packets_invalid += 1;
+            return;
+        }
+        self.recv.start(header.seq.prev());
+        self.peer.newest = header.seq.prev();
+        if tries == 1 {
+            let round_trip = now.since(self.syn_sent_at);
+            self.rtt.sample(round_trip);
+            self.tuner.round_trip(round_trip);
+        }
+        self.timers.syn = None;
+        self.due.syn = false;
+        self.open(now);
+        self.learn(now, packet);
+        self.peer.advertise(now, header.sent_at, header.window, self.payload_max().into());
+        // The third leg: it proves our address to the acceptor even if we have nothing to say.
+        self.acks.demand();
+    }
+
+    fn on_proof(&mut self, now: Instant, packet: &Packet<'_>) {
+        let header = packet.header;
+        // Exactly our answer's number, which somebody who does not receive at that address cannot know.
+        let proves = header.ack == self.first_seq.prev()
+            && header.conn_id == self.ids.recv
+            && self.fits_ahead(header.seq);
+        if !proves {
+            self.counters.packets_invalid += 1;
+            return;
+        }
+        self.due.syn_ack = false;
+        self.open(now);
+        self.on_segment(now, packet);
+    }
+
+    fn open(&mut self, now: Instant) {
+        tracing::debug!(ids = ?self.ids, peer = %self.path.peer, "open");
+        self.state = State::Open;
+        self.timers.keepalive = self.config.keepalive.map(|every| now + every);
+        self.signal(Events::CONNECTED | Events::WRITABLE);
+    }
+
+    fn on_segment(&mut self, now: Instant, packet: &Packet<'_>) {
+        if !self.is_plausible(packet) {
+            self.counters.packets_invalid += 1;
+            return;
+        }
+        self.learn(now, packet);
+        self.on_ack(now, packet);
+        match packet.header.kind {
+            Kind::Data => self.on_data(now, packet),
+            Kind::Fin => self.on_fin(now, packet),
+            _ => {}
+        }
+        self.complete_if_done(now);
+    }
+
+    /// Whether the numbers of a packet fit what we have sent and received.
+    fn is_plausible(&self, packet: &Packet<'_>) -> bool {
+        let header = packet.header;
+        let behind = self.send.last_acked().distance_from(header.ack);
+        let beyond = header.ack.distance_from(self.send.next_seq().prev());
+        header.conn_id == self.ids.recv
+            && beyond <= 0
+            && (..=OVERTAKEN_MAX).contains(&behind)
+            && self.fits_ahead(header.seq)
+    }
+
+    fn fits_ahead(&self, seq: SeqNr) -> bool {
+        (-OVERTAKEN_MAX..=AHEAD_MAX).contains(&seq.distance_from(self.recv.cumulative()))
+    }
+
+    /// What any valid packet tells, whatever else it carries.
+    fn learn(&mut self, now: Instant, packet: &Packet<'_>) {
+        let header = packet.header;
+        self.counters.packets_received += 1;
+        if header.seq.is_after(self.peer.newest) {
+            self.peer.newest = header.seq;
+        }
+        self.peer.heard(now, header.sent_at);
+        let forward = header.delay.is_sample().then_some(header.delay);
+        let backward = self.peer.reply.is_sample().then_some(self.peer.reply);
+        self.delay.on_packet(now, forward, backward);
+        if let (Some(forward), Some(backward)) = (forward, backward) {
+            // Both one-way delays contain the difference of the clocks, once with each sign.
+            let round_trip = forward.get().wrapping_add(backward.get());
+            self.tuner.round_trip(Duration::from_micros(round_trip.into()));
+        }
+    }
+
+    fn on_ack(&mut self, now: Instant, packet: &Packet<'_>) {
+        let header = packet.header;
+        let advance = header.ack.distance_from(self.send.last_acked());
+        if advance < 0 {
+            return;
+        }
+        let needed = u32::from(self.payload_max());
+        let window_before = self.peer.window();
+        let was_shut = self.peer.shut_since().is_some();
+        self.peer.advertise(now, header.sent_at, header.window, needed);
+        if was_shut && self.peer.shut_since().is_none() {
+            self.on_window_opened(now);
+        }
+        if self.send.outstanding() == 0 {
+            return;
+        }
+        let in_flight = self.send.bytes_in_flight();
+        let outcome = self.send.acknowledge(now, header.ack, packet.extensions.sack());
+        if let Some(round_trip) = outcome.rtt {
+            self.rtt.sample(round_trip);
+            self.tuner.round_trip(round_trip);
+        }
+        if outcome.packets > 0 {
+            self.on_progress(now, in_flight, &outcome);
+        } else if header.kind == Kind::State && advance == 0 && header.window == window_before {
+            self.send.duplicate_ack();
+        } else {
+            return;
+        }
+        if let Some(lost) = self.send.detect_losses(now, &self.rtt) {
+            self.on_lost(now, &lost);
+        }
+        self.timers.loss = self.send.loss_deadline(&self.rtt);
+    }
+
+    fn on_window_opened(&mut self, now: Instant) {
+        self.timers.persist = None;
+        self.persist_tries = 0;
+        // What probed the shut window may have been thrown away: do not wait for its long timeout.
+        if self.send.outstanding() > 0 && self.send.queue_tail_probe() {
+            self.due.probe = true;
+            self.rtt.reset_back_off();
+            self.timers.retransmit = Some(now + self.rtt.rto());
+        }
+    }
+
+    fn on_progress(&mut self, now: Instant, in_flight: u32, outcome: &AckOutcome) {
+        self.counters.bytes_acked += u64::from(outcome.bytes);
+        self.probed = false;
+        if outcome.advanced {
+            self.rtt.reset_back_off();
+        }
+        if outcome.bytes > 0 {
+            self.congestion.on_ack(&Acked {
+                now,
+                bytes: outcome.bytes,
+                bytes_in_flight: in_flight,
+                queue_delay: self.delay.queue_delay(&self.rtt),
+                rtt: &self.rtt,
+                window_limited: self.window_limited,
+            });
+            self.window_limited = false;
+        }
+        if self.send.outstanding() == 0 {
+            self.timers.retransmit = None;
+            self.timers.probe = None;
+        } else {
+            self.timers.retransmit = Some(now + self.rtt.rto());
+            self.timers.probe = self.probe_deadline(now);
+        }
+        if self.wishes.nodelay || self.has_room_worth_a_wake() {
+            self.signal(Events::WRITABLE);
+        }
+    }
+
+    /// Writers are woken when a third of the buffer is free, not for every packet's worth of room.
+    fn has_room_worth_a_wake(&self) -> bool {
+        self.send.free_bytes() >= self.config.send_buffer / 3
+    }
+
+    pub(super) fn on_lost(&mut self, now: Instant, lost: &Lost) {
+        self.counters.packets_lost += u64::from(lost.packets);
+        // RFC 6675 §5: the first retransmission goes out whatever the window says; without it a peer that sends no
+        // SACK would leave the window full for ever.
+        self.due.probe = true;
+        if lost.new_epoch {
+            self.counters.congestion_events += 1;
+            self.congestion.on_loss(&LossEvent {
+                now,
+                bytes: lost.bytes,
+                packets: lost.packets,
+                bytes_in_flight: self.send.bytes_in_flight(),
+            });
+        }
+    }
+
+    fn on_data(&mut self, now: Instant, packet: &Packet<'_>) {
+        let inserted = self.recv.insert(packet.header.seq, packet.payload);
+        self.account(now, &inserted, packet.payload.len());
+        self.acks.on_segment(now, &inserted, false);
+    }
+
+    fn on_fin(&mut self, now: Instant, packet: &Packet<'_>) {
+        let inserted = self.recv.finish_at(packet.header.seq, packet.payload);
+        self.account(now, &inserted, packet.payload.len());
+        self.acks.on_segment(now, &inserted, true);
+        if self.recv.is_finished() {
+            self.signal(Events::READABLE);
+        }
+    }
+
+    fn account(&mut self, now: Instant, inserted: &Inserted, len: usize) {
+        self.updates.seen();
+        self.last_data_heard = now;
+        match *inserted {
+            Inserted::InOrder { bytes, .. } => {
+                self.counters.bytes_received += bytes as u64;
+                self.signal(Events::READABLE);
+                if self.wishes.detached {
+                    self.recv.discard();
+                }
+                if let Some(deserved) = self.tuner.delivered(now, bytes)
+                    && deserved > self.recv.limit()
+                {
+                    self.recv.set_limit(deserved.min(self.config.receive_buffer_max));
+                }
+            }
+            Inserted::Held => self.counters.packets_reordered += 1,
+            Inserted::Duplicate => self.counters.packets_duplicate += 1,
+            Inserted::Refused => {
+                self.counters.packets_refused += 1;
+                tracing::debug!(ids = ?self.ids, len, "packet outside the receive window");
+            }
+        }
+    }
+
+    fn on_reset(&mut self, packet: &Packet<'_>) {
+        if !self.is_plausible_reset(packet) {
+            self.counters.packets_invalid += 1;
+            return;
+        }
+        self.counters.packets_received += 1;
+        match self.state {
+            State::SynSent { .. } => self.close(CloseReason::Refused),
+            State::TimeWait { .. } => self.close(CloseReason::Finished),
+            _ if self.is_acked() && self.recv.is_finished() => self.close(CloseReason::Finished),
+            _ => self.close(CloseReason::Reset),
+        }
+    }
+
+    /// A RESET counts only if its acknowledgement names a packet of ours that may just have met a peer without
+    /// the connection; one that carries our receive id comes from a peer that knows the connection, so its own
+    /// number must fit too. (libutp echoes the id that it received, with a random number of its own.)
+    fn is_plausible_reset(&self, packet: &Packet<'_>) -> bool {
+        let header = packet.header;
+        let echoed = header.conn_id == self.ids.send;
+        if let State::SynSent { .. } = self.state {
+            return header.ack == self.syn_seq && (echoed || header.conn_id == self.ids.recv);
+        }
+        let oldest = self.send.last_acked() - RESET_SLACK;
+        let span = self.send.next_seq().distance_from(oldest);
+        let names_ours = (0..=span).contains(&header.ack.distance_from(oldest));
+        let known = header.conn_id == self.ids.recv && self.fits_ahead(header.seq);
+        names_ours && (echoed || known)
+    }
+}

@@ -1,0 +1,315 @@
+//! One connection: what to do with a packet, with the passing of time, with the application's wishes.
+//!
+//! A [`Connection`] is a composition of parts that do not know each other: a [sending](crate::proto::send) and a
+//! [receiving](crate::proto::recv) half, [congestion control](crate::proto::congestion), timers. Parts take values
+//! and return outcomes; what follows from an outcome is decided in `input.rs` (a packet came), `output.rs` (what to
+//! send next), `timeout.rs` (time passed) and `close.rs` (it ends). A new *decision* goes there, a new *mechanism*
+//! into a part of its own.
+//!
+//! It reads no clock and owns no socket. After any verb with `&mut self`, drain
+//! [`poll_transmit`](Connection::poll_transmit) until it returns `false`, then read
+//! [`poll_timeout`](Connection::poll_timeout) and [`take_events`](Connection::take_events).
+
+mod close;
+mod events;
+mod input;
+mod output;
+mod peer;
+mod state;
+mod timeout;
+mod timers;
+mod verbs;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use events::Events;
+pub use state::{ConnIds, Syn};
+pub use verbs::{ReadOutcome, WriteOutcome};
+
+use self::peer::Peer;
+use self::state::State;
+use self::timers::Timers;
+use self::window::{WindowTuner, WindowUpdates};
+use super::batch::Path;
+use super::congestion::{self, Controller, DelayMeter, Pacer, RttEstimator};
+use super::recv::{AckPolicy, ReceiveBuffer};
+use super::send::SendBuffer;
+use crate::config::Config;
+use crate::error::CloseReason;
+use crate::stats::StreamStats;
+use crate::time::Instant;
+use crate::wire::{HEADER_LEN, SeqNr};
+
+/// Ours: bytes of UDP payload that pass PPPoE and the common tunnels over IPv4.
+const MTU_IPV4: u16 = 1400;
+
+/// RFC 8200 §5: every IPv6 link carries 1,280 bytes, of which 48 are headers.
+const MTU_IPV6: u16 = 1232;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Initiator,
+    Acceptor,
+}
+
+/// Things that are to be sent once, whatever the windows say.
+#[derive(Debug, Default)]
+struct Due {
+    syn: bool,
+    syn_ack: bool,
+    reset: bool,
+    keepalive: bool,
+    /// One segment more than the windows allow: a tail probe, or a probe of a shut window.
+    probe: bool,
+}
+
+/// What the application has said about itself.
+#[derive(Debug, Default)]
+struct Wishes {
+    nodelay: bool,
+    /// Nothing written so far may wait to be merged with more.
+    flush: bool,
+    /// Nobody reads or writes any more.
+    detached: bool,
+    /// Something was asked for that only the driver can do.
+    service: bool,
+}
+
+/// What keeps unsent data from leaving.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Blocked {
+    #[default]
+    No,
+    /// The congestion window is full.
+    Congestion,
+    /// The pacer has set a timer.
+    Pacer,
+    /// The peer's receive window, or the limit of packets in flight.
+    Peer,
+}
+
+/// One uTP connection.
+#[derive(Debug)]
+pub struct Connection {
+    config: Arc<Config>,
+    path: Path,
+    ids: ConnIds,
+    role: Role,
+    state: State,
+    /// Number of the SYN: ours as initiator, the peer's as acceptor.
+    syn_seq: SeqNr,
+    /// Number of our first data packet, which the SYN-ACK carries too.
+    first_seq: SeqNr,
+    mtu: u16,
+
+    send: SendBuffer,
+    recv: ReceiveBuffer,
+    acks: AckPolicy,
+    updates: WindowUpdates,
+    tuner: WindowTuner,
+    peer: Peer,
+
+    rtt: RttEstimator,
+    delay: DelayMeter,
+    congestion: Box<dyn Controller>,
+    pacer: Pacer,
+    /// What the pacer lets go in the batch at hand, bytes.
+    allowance: u32,
+    blocked: Blocked,
+    window_limited: bool,
+    probed: bool,
+    persist_tries: u32,
+
+    timers: Timers,
+    due: Due,
+    /// The number for the second of two acknowledgements, once the first is out.
+    second_ack: Option<SeqNr>,
+    wishes: Wishes,
+    events: Events,
+    close_reason: Option<CloseReason>,
+    last_sent: Instant,
+    last_data_sent: Instant,
+    last_data_heard: Instant,
+    syn_sent_at: Instant,
+    counters: StreamStats,
+}
+
+impl Connection {
+    /// A connection that we start towards `path.peer`. Nothing happens before [`start`](Self::start).
+    #[must_use]
+    pub fn connect(config: Arc<Config>, path: Path) -> Self {
+        Self::new(config, path, Role::Initiator, Instant::ZERO)
+    }
+
+    /// Puts the connection on the wire: a SYN is due. `first_seq` should be unpredictable (trust: a blind attacker
+    /// must guess it).
+    pub fn start(&mut self, now: Instant, path: Path, ids: ConnIds, first_seq: SeqNr) {
+        debug_assert_eq!(self.state, State::Idle);
+        self.path = path;
+        self.ids = ids;
+        self.syn_seq = first_seq;
+        self.first_seq = first_seq.next();
+        self.send.start(self.first_seq);
+        self.state = State::SynSent { tries: 0, deadline: now + self.config.connect_timeout };
+        self.peer = Peer::new(now);
+        self.last_sent = now;
+        self.due.syn = true;
+    }
+
+    /// A connection that the sender of `syn` started: the SYN-ACK is due.
+    #[must_use]
+    pub fn accept(config: Arc<Config>, path: Path, syn: &Syn, first_seq: SeqNr, now: Instant) -> Self {
+        let mut this = Self::new(config, path, Role::Acceptor, now);
+        this.ids = ConnIds::acceptor(syn.id);
+        this.syn_seq = syn.seq;
+        this.first_seq = first_seq;
+        this.send.start(first_seq);
+        this.recv.start(syn.seq);
+        this.peer.heard(syn.arrived, syn.sent_at);
+        this.peer.newest = syn.seq;
+        // libtorrent sends 0 in a SYN, which means nothing; the first real packet tells.
+        let window = if syn.window == 0 { u32::from(this.mtu) } else { syn.window };
+        let needed = this.payload_max().into();
+        this.peer.advertise(now, syn.sent_at, window, needed);
+        this.state = State::SynReceived { deadline: now + this.config.connect_timeout };
+        this.due.syn_ack = true;
+        this
+    }
+
+    fn new(config: Arc<Config>, path: Path, role: Role, now: Instant) -> Self {
+        let mtu = config.mtu.unwrap_or(if path.peer.is_ipv4() { MTU_IPV4 } else { MTU_IPV6 });
+        let payload = u32::from(mtu) - HEADER_LEN as u32;
+        Self {
+            path,
+            role,
+            mtu,
+            ids: ConnIds::default(),
+            state: State::Idle,
+            syn_seq: SeqNr::new(0),
+            first_seq: SeqNr::new(0),
+            send: SendBuffer::new(config.send_buffer),
+            recv: ReceiveBuffer::new(config.receive_buffer),
+            acks: AckPolicy::new(config.ack_delay),
+            updates: WindowUpdates::default(),
+            tuner: WindowTuner::default(),
+            peer: Peer::new(now),
+            rtt: RttEstimator::new(config.rto_min),
+            delay: DelayMeter::new(),
+            congestion: congestion::build(&config, payload),
+            pacer: Pacer::new(payload),
+            allowance: 0,
+            blocked: Blocked::No,
+            window_limited: false,
+            probed: false,
+            persist_tries: 0,
+            timers: Timers::default(),
+            due: Due::default(),
+            second_ack: None,
+            wishes: Wishes { nodelay: config.nodelay, ..Wishes::default() },
+            events: Events::NONE,
+            close_reason: None,
+            last_sent: now,
+            last_data_sent: now,
+            last_data_heard: now,
+            syn_sent_at: now,
+            counters: StreamStats::default(),
+            config,
+        }
+    }
+
+    /// The earliest moment at which [`handle_timeout`](Self::handle_timeout) has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let state = match self.state {
+            State::Idle | State::Closed => return None,
+            State::SynSent { deadline, .. } | State::SynReceived { deadline } => Some(deadline),
+            State::TimeWait { until } => Some(until),
+            State::Open => self.limit_deadline(),
+        };
+        let acks = if self.state.is_open() { self.acks.deadline() } else { None };
+        [state, acks, self.updates.deadline(), self.timers.next()].into_iter().flatten().min()
+    }
+
+    /// What has happened since the last call that somebody may be waiting for.
+    pub fn take_events(&mut self) -> Events {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Where its packets come from and go to.
+    #[must_use]
+    pub const fn path(&self) -> Path {
+        self.path
+    }
+
+    /// Its two ids.
+    #[must_use]
+    pub const fn ids(&self) -> ConnIds {
+        self.ids
+    }
+
+    /// Whether we sent the SYN.
+    #[must_use]
+    pub const fn is_initiator(&self) -> bool {
+        matches!(self.role, Role::Initiator)
+    }
+
+    /// Whether the peer has proved that it hears us: the SYN-ACK came, or a packet that acknowledges ours.
+    #[must_use]
+    pub const fn is_confirmed(&self) -> bool {
+        matches!(self.state, State::Open | State::TimeWait { .. })
+    }
+
+    /// Whether it is over and silent, so that tables may forget it. What was received can still be read.
+    #[must_use]
+    pub const fn is_drained(&self) -> bool {
+        matches!(self.state, State::Closed) && !self.due.reset
+    }
+
+    /// Why it ended, once it has.
+    #[must_use]
+    pub const fn close_reason(&self) -> Option<CloseReason> {
+        self.close_reason
+    }
+
+    /// Numbers about this connection.
+    #[must_use]
+    pub fn stats(&self) -> StreamStats {
+        let congestion = self.congestion.snapshot();
+        StreamStats {
+            rtt: self.rtt.smoothed(),
+            rtt_min: self.rtt.min(),
+            rtt_variation: self.rtt.variation(),
+            rto: self.rtt.rto(),
+            delay_forward: self.delay.forward(),
+            delay_backward: self.delay.backward(),
+            delay_base: self.delay.base(),
+            queue_delay: self.delay.queue_delay(&self.rtt),
+            cwnd: congestion.window,
+            ssthresh: congestion.ssthresh,
+            bytes_in_flight: self.send.bytes_in_flight(),
+            packets_in_flight: self.send.packets_in_flight(),
+            mtu: self.mtu,
+            window_local: self.recv.window(),
+            window_peer: self.peer.window(),
+            ..self.counters
+        }
+    }
+
+    /// Largest payload that we put into a packet.
+    const fn payload_max(&self) -> u16 {
+        self.mtu - HEADER_LEN as u16
+    }
+
+    /// How long to remember a finished connection: two timeouts, so that a FIN repeated because our
+    /// acknowledgement was lost still meets somebody who answers.
+    fn time_wait(&self) -> Duration {
+        /// Ours: bounds of that time.
+        const TIME_WAIT: (Duration, Duration) = (Duration::from_millis(1000), Duration::from_secs(4));
+        (2 * self.rtt.rto()).clamp(TIME_WAIT.0, TIME_WAIT.1)
+    }
+}

@@ -1,0 +1,361 @@
+//! What to send next, and writing it.
+//!
+//! [`Connection::next_send`] decides and reads like a list; the rest writes what was decided into the batch.
+
+use std::time::Duration;
+
+use super::state::State;
+use super::{Blocked, Connection, Events};
+use crate::proto::batch::Batch;
+use crate::proto::congestion::Rate;
+use crate::proto::send::{SegmentKind, SegmentRef};
+use crate::time::Instant;
+use crate::wire::{Extensions, HEADER_LEN, Header, Kind, SackBits, SeqNr, Timestamp};
+
+/// Ours: how long an empty buffer keeps its memory; long enough for a stream that pauses, short enough for ten
+/// thousand that are idle.
+pub(super) const TRIM_AFTER: Duration = Duration::from_secs(1);
+
+/// One packet to be sent.
+#[derive(Clone, Copy, Debug)]
+enum Send {
+    Syn,
+    SynAck,
+    Reset,
+    Segment(SegmentRef),
+    /// An acknowledgement with nothing else.
+    State(SeqNr),
+    /// An old acknowledgement, which elicits nothing and keeps NATs' mappings.
+    Keepalive,
+}
+
+impl Connection {
+    /// Writes what is due into an empty batch, as much as the batch, the windows and the pacer admit. Returns
+    /// whether there is anything in it; call again until there is not.
+    pub fn poll_transmit(&mut self, now: Instant, batch: &mut Batch) -> bool {
+        self.arm_linger(now);
+        self.note_idleness(now);
+        // Read once per batch: the application may read on meanwhile.
+        let mut header = self.header(now);
+        while let Some(send) = self.next_send(now, batch) {
+            let sack = self.sack_for(&send);
+            let extensions = sack.as_ref().map_or(Extensions::EMPTY, SackBits::as_extensions);
+            let len = HEADER_LEN + extensions.encoded_len() + payload_len(&send);
+            if !batch.admits(len) {
+                self.defer(&send);
+                break;
+            }
+            self.address(&send, &mut header);
+            batch.push(len, |out| self.write_packet(&header, &send, extensions, out));
+            self.on_sent(now, &send, header.window);
+        }
+        if batch.is_empty() {
+            self.settle(now);
+        }
+        !batch.is_empty()
+    }
+
+    /// What to send next, most urgent first.
+    fn next_send(&mut self, now: Instant, batch: &Batch) -> Option<Send> {
+        match self.state {
+            State::Idle => return None,
+            State::SynSent { .. } => return self.due.syn.then_some(Send::Syn),
+            State::SynReceived { .. } => return self.due.syn_ack.then_some(Send::SynAck),
+            State::Closed => return self.due.reset.then_some(Send::Reset),
+            State::TimeWait { .. } if self.due.reset => return Some(Send::Reset),
+            State::TimeWait { .. } => return self.next_ack(now),
+            State::Open => {}
+        }
+        if self.due.syn_ack {
+            return Some(Send::SynAck);
+        }
+        if let Some(segment) = self.next_segment(now, batch) {
+            return Some(Send::Segment(segment));
+        }
+        if let Some(ack) = self.next_ack(now) {
+            return Some(ack);
+        }
+        self.due.keepalive.then_some(Send::Keepalive)
+    }
+
+    /// libutp accepts a bare acknowledgement only with the number after our FIN, libtorrent only with the FIN's own
+    /// (both measured); 20 more bytes at the end of a connection serve both.
+    fn next_ack(&mut self, now: Instant) -> Option<Send> {
+        if let Some(seq) = self.second_ack.take() {
+            return Some(Send::State(seq));
+        }
+        if !self.acks.due(now) {
+            return None;
+        }
+        let seq = self.send.next_seq();
+        self.second_ack = self.send.fin_seq().map(|_| seq);
+        Some(Send::State(if self.second_ack.is_some() { seq.prev() } else { seq }))
+    }
+
+    fn next_segment(&mut self, now: Instant, batch: &Batch) -> Option<SegmentRef> {
+        if let Some(segment) = self.send.peek_lost() {
+            return self.admit(now, segment, batch, false).then_some(segment);
+        }
+        let segment = if self.due.probe && self.peer.shut_since().is_some() {
+            // The smallest packet that can tell: a number's payload never changes once it is out.
+            let room = u16::try_from(self.peer.window()).unwrap_or(u16::MAX);
+            self.send.peek_new(room.clamp(1, self.payload_max()), false)?
+        } else {
+            self.send.peek_new(self.payload_max(), self.holds_small())?
+        };
+        self.admit(now, segment, batch, true).then_some(segment)
+    }
+
+    /// Whether the windows and the pacer let `segment` go now; notes what holds it back.
+    fn admit(&mut self, now: Instant, segment: SegmentRef, batch: &Batch, new: bool) -> bool {
+        if self.due.probe || (segment.kind == SegmentKind::Fin && new) {
+            return true;
+        }
+        let len = u32::from(segment.len);
+        if new && !self.peer_admits(len) {
+            self.blocked = Blocked::Peer;
+            return false;
+        }
+        let in_flight = self.send.bytes_in_flight();
+        if in_flight > 0 && in_flight + len > self.congestion.window() {
+            self.window_limited = true;
+            self.blocked = Blocked::Congestion;
+            return false;
+        }
+        if self.config.pacing && !self.pacer_admits(now, len, batch) {
+            self.window_limited = true;
+            self.blocked = Blocked::Pacer;
+            return false;
+        }
+        self.blocked = Blocked::No;
+        true
+    }
+
+    fn peer_admits(&self, len: u32) -> bool {
+        self.send.bytes_in_flight() + len <= self.peer.window()
+            && self.send.outstanding() < usize::from(self.config.packets_in_flight)
+    }
+
+    fn pacer_admits(&mut self, now: Instant, len: u32, batch: &Batch) -> bool {
+        if batch.is_empty() {
+            let payload = self.payload_max().into();
+            let slow_start = self.congestion.in_slow_start();
+            let rate = Rate::for_window(self.congestion.window(), slow_start, payload, &self.rtt);
+            self.allowance = self.pacer.allowance(now, rate);
+        }
+        if self.allowance >= len {
+            return true;
+        }
+        self.timers.pace = Some(self.pacer.next_release(now, len));
+        false
+    }
+
+    /// Whether a new segment could leave now, for all that windows say.
+    pub(super) fn has_sendable_segment(&self) -> bool {
+        let Some(segment) = self.send.peek_new(self.payload_max(), self.holds_small()) else { return false };
+        let in_flight = self.send.bytes_in_flight();
+        let len = u32::from(segment.len);
+        self.peer_admits(len) && (in_flight == 0 || in_flight + len <= self.congestion.window())
+    }
+
+    /// Whether an undersized packet waits while another one is in flight (Minshall).
+    const fn holds_small(&self) -> bool {
+        !(self.wishes.nodelay || self.wishes.flush)
+    }
+
+    /// Whether there is new data that the peer has room for.
+    pub(super) fn has_new_segment_for_peer(&self) -> bool {
+        let segment = self.send.peek_new(self.payload_max(), false);
+        segment.is_some_and(|segment| self.peer_admits(segment.len.into()))
+    }
+
+    fn header(&self, now: Instant) -> Header {
+        // A timestamp of 0 would tell libutp not to measure.
+        let stamp = Timestamp::new(now.stamp().get().max(1));
+        Header {
+            kind: Kind::State,
+            conn_id: self.ids.send,
+            sent_at: stamp,
+            delay: self.peer.reply,
+            window: self.recv.window(),
+            seq: self.send.next_seq(),
+            ack: self.recv.cumulative(),
+        }
+    }
+
+    /// The fields in which packets of one batch differ.
+    fn address(&self, send: &Send, header: &mut Header) {
+        header.conn_id = self.ids.send;
+        header.ack = self.recv.cumulative();
+        (header.kind, header.seq) = match *send {
+            Send::Syn => {
+                header.conn_id = self.ids.recv;
+                header.ack = SeqNr::new(0);
+                (Kind::Syn, self.syn_seq)
+            }
+            Send::SynAck => {
+                header.ack = self.syn_seq;
+                (Kind::State, self.first_seq)
+            }
+            Send::Reset => (Kind::Reset, self.send.next_seq()),
+            Send::Segment(segment) => (kind_of(segment.kind), segment.seq),
+            Send::State(seq) => (Kind::State, seq),
+            Send::Keepalive => {
+                header.ack = header.ack.prev();
+                (Kind::State, self.send.next_seq())
+            }
+        };
+    }
+
+    fn sack_for(&self, send: &Send) -> Option<SackBits> {
+        if !matches!(send, Send::State(_)) || !self.recv.has_gap() {
+            return None;
+        }
+        let mut bits = SackBits::new();
+        self.recv.sack(&mut bits);
+        Some(bits)
+    }
+
+    fn write_packet(&self, header: &Header, send: &Send, extensions: Extensions<'_>, out: &mut [u8]) {
+        let (head, rest) = out.split_at_mut(HEADER_LEN);
+        if let Ok(head) = head.try_into() {
+            header.write(extensions.first_id(), head);
+        }
+        let (chain, payload) = rest.split_at_mut(extensions.encoded_len());
+        chain.copy_from_slice(extensions.as_bytes());
+        if let Send::Segment(segment) = send {
+            self.send.fill(segment, payload);
+        }
+    }
+
+    fn on_sent(&mut self, now: Instant, send: &Send, window: u32) {
+        self.counters.packets_sent += 1;
+        self.last_sent = now;
+        match *send {
+            Send::Syn => self.on_syn_sent(now),
+            Send::SynAck => {
+                self.due.syn_ack = false;
+                self.syn_sent_at = now;
+            }
+            Send::Reset => self.due.reset = false,
+            Send::Keepalive => self.due.keepalive = false,
+            Send::State(_) => {
+                if self.second_ack.is_none() {
+                    self.acks.sent();
+                }
+            }
+            Send::Segment(segment) => self.on_segment_sent(now, &segment),
+        }
+        self.updates.sent(now, window);
+    }
+
+    fn on_syn_sent(&mut self, now: Instant) {
+        /// Ours, as TCP stacks do: pauses of 1, 2, 4 ... seconds after each SYN.
+        const SYN_PAUSE_SECS: u64 = 1;
+        self.due.syn = false;
+        self.syn_sent_at = now;
+        if let State::SynSent { tries, .. } = &mut self.state {
+            let pause = SYN_PAUSE_SECS << (*tries).min(6);
+            self.timers.syn = Some(now + Duration::from_secs(pause));
+            *tries += 1;
+        }
+    }
+
+    fn on_segment_sent(&mut self, now: Instant, segment: &SegmentRef) {
+        let was_new = segment.seq == self.send.next_seq();
+        self.send.sent(segment, now);
+        let len = u32::from(segment.len);
+        if was_new {
+            self.counters.bytes_sent += u64::from(len);
+        } else {
+            self.counters.packets_retransmitted += 1;
+        }
+        self.due.probe = false;
+        self.last_data_sent = now;
+        self.allowance = self.allowance.saturating_sub(len);
+        self.pacer.on_sent(len);
+        if self.timers.retransmit.is_none() {
+            self.timers.retransmit = Some(now + self.rtt.rto());
+        }
+        self.timers.probe = self.probe_deadline(now);
+        self.timers.persist = None;
+        if !self.recv.has_gap() {
+            // Every packet acknowledges; only a hole needs the extension that data packets go without.
+            self.acks.sent();
+        }
+    }
+
+    /// The decided packet does not fit into this batch and will open the next one.
+    fn defer(&mut self, send: &Send) {
+        if let Send::State(seq) = *send {
+            self.second_ack = match self.second_ack {
+                // It was the first of two; the acknowledgement is still due and will be decided again.
+                Some(_) => None,
+                None => self.send.fin_seq().map(|_| seq),
+            };
+        }
+    }
+
+    /// Nothing more can leave now: arms what will make it possible.
+    fn settle(&mut self, now: Instant) {
+        self.wishes.service = false;
+        self.due.probe = false;
+        if self.send.unsent_bytes() == 0 {
+            self.wishes.flush = false;
+        }
+        if self.is_flushed() {
+            self.signal(Events::FLUSHED);
+        }
+        let waits_for_window = self.state.is_open()
+            && self.blocked == Blocked::Peer
+            && self.send.outstanding() == 0
+            && self.send.unsent_bytes() > 0;
+        if waits_for_window && self.timers.persist.is_none() {
+            self.timers.persist = Some(now + self.persist_interval());
+        }
+        if self.timers.trim.is_none() && self.has_idle_memory() {
+            self.timers.trim = Some(now + TRIM_AFTER);
+        }
+    }
+
+    /// Whether buffers stand empty that hold memory.
+    pub(super) fn has_idle_memory(&self) -> bool {
+        self.recv.holds_idle_memory() || self.send.holds_idle_memory()
+    }
+
+    /// A window that nothing has tested for a timeout's length is not to be believed.
+    fn note_idleness(&mut self, now: Instant) {
+        if self.send.outstanding() > 0 || self.send.unsent_bytes() == 0 || !self.state.is_open() {
+            return;
+        }
+        let idle = now.since(self.last_data_sent);
+        if idle > self.rtt.rto() && self.last_data_sent > Instant::ZERO {
+            self.congestion.on_idle(now, idle);
+            self.last_data_sent = now;
+        }
+    }
+
+    fn arm_linger(&mut self, now: Instant) {
+        let live = !matches!(self.state, State::Closed | State::TimeWait { .. });
+        if self.wishes.detached && live {
+            if self.timers.linger.is_none() {
+                self.timers.linger = Some(now + self.config.linger);
+            }
+            self.complete_if_done(now);
+        }
+    }
+}
+
+const fn kind_of(kind: SegmentKind) -> Kind {
+    match kind {
+        SegmentKind::Data => Kind::Data,
+        SegmentKind::Fin => Kind::Fin,
+    }
+}
+
+fn payload_len(send: &Send) -> usize {
+    match send {
+        Send::Segment(segment) => segment.len.into(),
+        _ => 0,
+    }
+}

@@ -1,0 +1,39 @@
+//! Row B: how a connection comes to be.
+
+use super::*;
+
+#[test]
+fn b06_numbers_of_a_handshake_that_we_start() {
+    let mut raw = Raw::dialling(config());
+    let syn = raw.hear();
+    assert_eq!(syn.len(), 1);
+    let header = syn[0].header();
+    assert_eq!((header.kind, header.conn_id, header.seq), (Kind::Syn, OUR_ID, OUR_SYN));
+    assert_eq!((header.ack, header.delay), (SeqNr::new(0), Delay::NONE));
+    raw.pass(Duration::from_millis(20));
+    raw.say(Kind::State, b"");
+    assert!(raw.conn.is_connected());
+    assert_eq!(raw.conn.write(b"hello"), WriteOutcome::Written(5));
+    let data = raw.hear().into_iter().find(|heard| heard.kind() == Kind::Data).unwrap();
+    assert_eq!(data.header().seq, OUR_SYN.next());
+    assert_eq!(data.header().ack, THEIR_FIRST.prev(), "a SYN-ACK does not use up its number");
+    assert_eq!(data.header().conn_id, OUR_ID.next());
+    raw.ack = OUR_SYN.next();
+    raw.say(Kind::Data, b"first");
+    assert_eq!(raw.read(), b"first");
+}
+
+#[test]
+fn a_clean_transfer_both_ways_ends_well() {
+    Pair::new(config()).transfer([3_000_000, 2_000_000], Duration::from_secs(60));
+}
+
+#[test]
+fn a_lossy_transfer_both_ways_ends_well() {
+    let mut pair = Pair::new(config());
+    pair.link = Box::new(|side, n, _| {
+        let period = if side == 0 { 33 } else { 47 };
+        if n % period == period - 1 { vec![] } else { vec![ONE_WAY] }
+    });
+    pair.transfer([1_000_000, 1_000_000], Duration::from_secs(120));
+}

@@ -1,0 +1,190 @@
+//! Time passed: what is overdue?
+
+use std::time::Duration;
+
+use super::close::FIN_TRANSMISSIONS_MAX;
+use super::output::TRIM_AFTER;
+use super::state::State;
+use super::timers::expired;
+use super::{Connection, Events};
+use crate::error::CloseReason;
+use crate::time::Instant;
+
+/// RFC 8985 §7.2: without a round trip sample a tail probe waits for a second.
+const PROBE_UNMEASURED: Duration = Duration::from_secs(1);
+
+/// Ours: never probe faster than timers are precise.
+const PROBE_MIN: Duration = Duration::from_millis(10);
+
+/// RFC 1122 §4.2.2.17: probing a shut window backs off exponentially; ours starts no earlier than this, and never
+/// waits longer than the maximum, which is libutp's only interval.
+const PERSIST: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+
+impl Connection {
+    /// Does whatever is overdue. Calling it too early, or too often, does no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match self.state {
+            State::Idle | State::Closed => return,
+            State::SynSent { deadline, .. } if deadline <= now => return self.close(CloseReason::TimedOut),
+            State::SynReceived { deadline } if deadline <= now => {
+                return self.close(CloseReason::Unconfirmed);
+            }
+            State::TimeWait { until } if until <= now => return self.close(CloseReason::Finished),
+            _ => {}
+        }
+        if expired(&mut self.timers.linger, now) {
+            return self.close_with_reset(CloseReason::Aborted);
+        }
+        if expired(&mut self.timers.syn, now) {
+            self.due.syn = true;
+        }
+        if self.state.is_open() {
+            self.handle_open_timeout(now);
+        }
+    }
+
+    fn handle_open_timeout(&mut self, now: Instant) {
+        if let Some(reason) = self.limit_exceeded(now) {
+            return self.close_with_reset(reason);
+        }
+        if expired(&mut self.timers.pace, now) {
+            self.blocked = super::Blocked::No;
+        }
+        if expired(&mut self.timers.loss, now) {
+            if let Some(lost) = self.send.detect_losses(now, &self.rtt) {
+                self.on_lost(now, &lost);
+            }
+            self.timers.loss = self.send.loss_deadline(&self.rtt);
+        }
+        if expired(&mut self.timers.retransmit, now) {
+            self.on_retransmission_timeout(now);
+        } else if expired(&mut self.timers.probe, now) {
+            self.on_probe_timeout();
+        }
+        if expired(&mut self.timers.persist, now) {
+            self.persist_tries += 1;
+            self.due.probe = true;
+        }
+        if self.updates.repeat(now) {
+            self.acks.demand();
+        }
+        if expired(&mut self.timers.keepalive, now) {
+            self.on_keepalive(now);
+        }
+        if expired(&mut self.timers.trim, now) {
+            self.on_trim(now);
+        }
+    }
+
+    fn on_trim(&mut self, now: Instant) {
+        let quiet = now.since(self.last_data_sent.max(self.last_data_heard)) >= TRIM_AFTER;
+        if quiet {
+            self.recv.release();
+            self.send.release();
+        }
+        self.timers.trim = self.has_idle_memory().then(|| now + TRIM_AFTER);
+    }
+
+    /// RFC 6298 §5.4 to 5.7, with loss marking as in RFC 8985 §6.3.
+    fn on_retransmission_timeout(&mut self, now: Instant) {
+        if self.send.outstanding() == 0 {
+            return;
+        }
+        self.counters.timeouts += 1;
+        if self.send.only_fin_outstanding() && self.send.head_transmissions() >= FIN_TRANSMISSIONS_MAX {
+            // All data is acknowledged and nobody answers the FIN: the peer is done with us.
+            return self.give_up_on_fin(now);
+        }
+        if self.peer.shut_since().is_none() && self.rtt.backoffs() >= self.config.timeouts {
+            return self.close_with_reset(CloseReason::TimedOut);
+        }
+        self.rtt.back_off();
+        if let Some(lost) = self.send.on_timeout(now, &self.rtt) {
+            self.counters.packets_lost += u64::from(lost.packets);
+        }
+        self.congestion.on_timeout(now);
+        self.timers.retransmit = Some(now + self.rtt.rto());
+        self.timers.probe = None;
+        self.timers.loss = None;
+        self.due.probe = true;
+    }
+
+    fn give_up_on_fin(&mut self, now: Instant) {
+        self.send.clear();
+        self.signal(Events::ACKED);
+        if self.recv.is_finished() || self.wishes.detached {
+            self.finish_life(now);
+        } else {
+            // The peer owes us the end of its direction and does not answer.
+            self.close_with_reset(CloseReason::TimedOut);
+        }
+    }
+
+    /// RFC 8985 §7.3: one packet, so that its acknowledgement shows which of the last ones are missing.
+    fn on_probe_timeout(&mut self) {
+        if self.probed || self.send.outstanding() == 0 {
+            return;
+        }
+        self.probed = true;
+        self.counters.tail_probes += 1;
+        let has_new = self.has_new_segment_for_peer();
+        if has_new || self.send.queue_tail_probe() {
+            self.due.probe = true;
+        }
+    }
+
+    fn on_keepalive(&mut self, now: Instant) {
+        // libutp keeps silent after its FIN; the peer has no reason to keep the way open either.
+        let Some(every) = self.config.keepalive else { return };
+        if self.send.is_finishing() {
+            return;
+        }
+        let silent = now.since(self.last_sent) >= every;
+        self.due.keepalive = silent;
+        self.timers.keepalive = Some(if silent { now } else { self.last_sent } + every);
+    }
+
+    /// When to send a tail probe, counted from now (RFC 8985 §7.2). None if the timeout comes first anyway.
+    pub(super) fn probe_deadline(&self, now: Instant) -> Option<Instant> {
+        if self.probed {
+            return None;
+        }
+        let wait = match self.rtt.smoothed() {
+            Some(smoothed) => {
+                let lone =
+                    if self.send.packets_in_flight() == 1 { self.config.ack_delay } else { Duration::ZERO };
+                (2 * smoothed + 4 * self.rtt.variation().min(smoothed) + lone).max(PROBE_MIN)
+            }
+            None => PROBE_UNMEASURED,
+        };
+        (wait < self.rtt.rto()).then(|| now + wait)
+    }
+
+    /// How long to wait before a shut window is tried again.
+    pub(super) fn persist_interval(&self) -> Duration {
+        let first = self.rtt.rto().max(PERSIST.0);
+        first.saturating_mul(1 << self.persist_tries.min(6)).min(PERSIST.1)
+    }
+
+    /// When one of the limits on silence is exceeded, if nothing changes.
+    pub(super) fn limit_deadline(&self) -> Option<Instant> {
+        let idle = self.config.idle_timeout.map(|limit| self.peer.last_heard + limit);
+        let stalled = self.stalled_since().map(|since| since + self.config.stall_timeout);
+        [idle, stalled].into_iter().flatten().min()
+    }
+
+    fn limit_exceeded(&self, now: Instant) -> Option<CloseReason> {
+        let idle = self.config.idle_timeout.is_some_and(|limit| now.since(self.peer.last_heard) >= limit);
+        let stalled = self.stalled_since().is_some_and(|since| now.since(since) >= self.config.stall_timeout);
+        match (idle, stalled) {
+            (true, _) => Some(CloseReason::Idle),
+            (_, true) => Some(CloseReason::Stalled),
+            _ => None,
+        }
+    }
+
+    /// Since when the peer has kept its window shut although we have something for it.
+    fn stalled_since(&self) -> Option<Instant> {
+        self.peer.shut_since().filter(|_| self.send.queued_bytes() > 0)
+    }
+}
