@@ -52,6 +52,8 @@ struct Source {
     /// Relative to the repository, with forward slashes.
     path: String,
     text: String,
+    /// Only compiled for tests.
+    is_test: bool,
 }
 
 impl Source {
@@ -70,7 +72,7 @@ impl Source {
 
     /// The line where the tests of this file begin; all of a file that is tests only.
     fn tests_from(&self) -> usize {
-        if self.path.ends_with("tests.rs") || self.path.contains("/tests/") {
+        if self.is_test {
             return 0;
         }
         let lines = self.lines();
@@ -107,13 +109,33 @@ fn sources() -> Vec<Source> {
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).expect("sources are UTF-8");
                 let relative = path.strip_prefix(repository()).expect("below the repository");
-                found.push(Source { path: relative.display().to_string().replace('\\', "/"), text });
+                found.push(Source {
+                    path: relative.display().to_string().replace('\\', "/"),
+                    text,
+                    is_test: false,
+                });
             }
         }
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
     assert!(found.len() > 10, "the sources are where this test looks for them");
+    let modules: Vec<String> = found.iter().flat_map(test_modules).collect();
+    for source in &mut found {
+        source.is_test = modules.iter().any(|module| source.path.starts_with(module.as_str()));
+    }
     found
+}
+
+/// Where the modules live that a file declares for tests only: without `.rs`, so folders are meant too.
+fn test_modules(source: &Source) -> Vec<String> {
+    let (folder, name) = source.path.rsplit_once('/').unwrap_or_default();
+    let stem = name.trim_end_matches(".rs");
+    let own = if ["mod", "lib", "main"].contains(&stem) { String::new() } else { format!("{stem}/") };
+    let lines = source.lines();
+    let declared = lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]");
+    let names =
+        declared.filter_map(|pair| pair[1].strip_suffix(';')?.rsplit_once("mod ").map(|(_, name)| name));
+    names.flat_map(|name| ["/", ".rs"].map(|end| format!("{folder}/{own}{name}{end}"))).collect()
 }
 
 #[derive(Default)]
