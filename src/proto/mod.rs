@@ -3,5 +3,6 @@
 pub mod batch;
 pub mod congestion;
 pub mod conn;
+pub mod endpoint;
 pub mod recv;
 pub mod send;

@@ -1,0 +1,144 @@
+//! Where a connection lives: shared by the driver, which moves packets, and the application, which moves bytes.
+//!
+//! # The concurrency contract
+//!
+//! 1. A thread holds at most one lock.
+//! 2. A waker is called only after the lock is released.
+//! 3. Whoever makes [`wants_service`](Connection::wants_service) true posts the key, unless the cell is already
+//!    dirty.
+//! 4. The driver clears `dirty` before it polls the connection.
+//! 5. Going to sleep registers the waker and looks for mail under the same lock.
+//!
+//! From 3 and 4 follows that no wish of the application is lost: either the driver has not yet polled since the
+//! cell became dirty, and then it will, because the key is in the mail or in the ready ring; or it has, and then
+//! the cell is clean and the next wish posts again. From 5 follows that the mail is read. A task that waits
+//! registers under the same lock under which it found nothing, so what happens next finds it registered.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use super::waiters::{Interest, Waiters};
+use crate::error::CloseReason;
+use crate::proto::batch::{Batch, Path};
+use crate::proto::conn::{Connection, Events};
+use crate::storage::Key;
+use crate::time::Instant;
+
+/// A connection, its lock, and the tasks that wait for it.
+#[derive(Debug)]
+pub(super) struct Cell {
+    path: Path,
+    inner: Mutex<Inner>,
+}
+
+/// What the lock protects.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) conn: Connection,
+    pub(super) waiters: Waiters,
+    /// The place in the driver's tables, once it has one.
+    key: Option<Key>,
+    /// The driver has been told, and has not been here since.
+    dirty: bool,
+    /// The handshake was over at some time, whatever happened then.
+    connected: bool,
+}
+
+/// What tasks wait for.
+pub(super) const CONNECT: Interest = Interest::kind(0);
+pub(super) const READ: Interest = Interest::kind(1);
+pub(super) const WRITE: Interest = Interest::kind(2);
+pub(super) const FLUSH: Interest = Interest::kind(3);
+pub(super) const ACKED: Interest = Interest::kind(4);
+
+/// What the driver learned from a visit.
+#[derive(Debug)]
+pub(super) struct Visit {
+    /// The batch holds something, and there may be more.
+    pub(super) filled: bool,
+    pub(super) deadline: Option<Instant>,
+    pub(super) is_confirmed: bool,
+    pub(super) is_drained: bool,
+}
+
+impl Cell {
+    pub(super) fn new(path: Path, conn: Connection) -> Arc<Self> {
+        let inner = Inner { conn, waiters: Waiters::default(), key: None, dirty: false, connected: false };
+        Arc::new(Self { path, inner: Mutex::new(inner) })
+    }
+
+    /// Where its packets come from and go to.
+    pub(super) const fn path(&self) -> Path {
+        self.path
+    }
+
+    /// A task that panicked while it held the lock has left nothing half done that matters more than going on.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the connection at once and silently; who waits lands in `woken`.
+    pub(super) fn fail(&self, reason: CloseReason, woken: &mut Vec<Waker>) {
+        let mut inner = self.lock();
+        inner.conn.fail(reason);
+        inner.collect(woken);
+    }
+}
+
+impl Inner {
+    /// The driver has given it a place in its tables.
+    pub(super) fn enter(&mut self, key: Key) {
+        self.key = Some(key);
+    }
+
+    /// Whether the handshake was over at some time.
+    pub(super) const fn was_connected(&self) -> bool {
+        self.connected || self.conn.is_connected()
+    }
+
+    /// The driver's turn: fills a batch or says when to come back, and moves those whose time has come to `woken`.
+    pub(super) fn visit(&mut self, now: Instant, batch: &mut Batch, woken: &mut Vec<Waker>) -> Visit {
+        self.dirty = false;
+        let filled = self.conn.poll_transmit(now, batch);
+        self.collect(woken);
+        Visit {
+            filled,
+            deadline: if filled { None } else { self.conn.poll_timeout() },
+            is_confirmed: self.conn.is_confirmed(),
+            is_drained: self.conn.is_drained(),
+        }
+    }
+
+    /// Moves those who wait for what has happened to `woken`.
+    pub(super) fn collect(&mut self, woken: &mut Vec<Waker>) {
+        let events = self.conn.take_events();
+        if events.is_empty() {
+            return;
+        }
+        self.connected |= self.conn.is_connected();
+        if events.intersects(Events::CLOSED) {
+            self.waiters.take(Interest::ALL, woken);
+            return;
+        }
+        let kinds = [
+            (Events::CONNECTED, CONNECT),
+            (Events::READABLE, READ),
+            (Events::WRITABLE, WRITE),
+            (Events::FLUSHED, FLUSH),
+            (Events::ACKED, ACKED),
+        ];
+        let happened = kinds.iter().filter(|(event, _)| events.intersects(*event));
+        let interest = happened.fold(Interest::NONE, |all, (_, interest)| all.and(*interest));
+        self.waiters.take(interest, woken);
+    }
+
+    /// After a verb of the application: the key to post, if the driver has to be told and has not been.
+    pub(super) fn post_due(&mut self) -> Option<Key> {
+        if self.dirty || !self.conn.wants_service() {
+            return None;
+        }
+        let key = self.key?;
+        self.dirty = true;
+        Some(key)
+    }
+}

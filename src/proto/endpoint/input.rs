@@ -1,0 +1,185 @@
+//! Datagrams in: whose they are, and what becomes of those that are nobody's.
+//!
+//! Decodes, looks up, hands over and marks ready; sends nothing and wakes nobody but those who wait for an incoming
+//! connection or a foreign datagram. Every datagram that goes nowhere is counted with the reason.
+
+use std::slice::Chunks;
+
+use super::Endpoint;
+use super::backlog::Waiting;
+use super::incoming::Offer;
+use super::routes::Route;
+use super::sockets::{is_answerable, normal};
+use crate::proto::batch::Path;
+use crate::proto::conn::Syn;
+use crate::stats::DropStats;
+use crate::storage::Key;
+use crate::time::Instant;
+use crate::wire::{ConnId, Header, Kind, Packet, SeqNr};
+
+impl Endpoint {
+    /// Takes datagrams of `stride` bytes, laid end to end (the last may be shorter), that arrived on one path.
+    ///
+    /// Datagrams of the same connection that follow one another cost one look-up and one lock.
+    pub fn handle_datagrams(&mut self, now: Instant, path: Path, run: &[u8], stride: usize) {
+        let path = Path { peer: normal(path.peer), ..path };
+        let mut datagrams = run.chunks(stride.max(1));
+        if !is_answerable(path.peer) {
+            let count = datagrams.len().max(1) as u64;
+            self.drop_counted(|dropped| dropped.bad_source += count);
+            return;
+        }
+        // A run without bytes is one datagram without any.
+        let mut next = Some(datagrams.next().unwrap_or_default());
+        while let Some(datagram) = next {
+            next = match Packet::decode(datagram) {
+                Ok(packet) if is_ordinary(&packet) => self.deliver(now, path, &packet, &mut datagrams),
+                other => {
+                    match other {
+                        Ok(packet) if packet.header.kind == Kind::Syn => self.handle_syn(now, path, &packet),
+                        Ok(packet) => self.handle_reset(now, path, &packet),
+                        Err(error) if error.is_utp() => self.drop_counted(|dropped| dropped.malformed += 1),
+                        Err(_) => self.shared.deliver_foreign(path, datagram),
+                    }
+                    datagrams.next()
+                }
+            };
+        }
+    }
+
+    /// Hands over a packet, and those behind it as long as they are for the same connection. Returns the first that
+    /// is not.
+    fn deliver<'a>(
+        &mut self,
+        now: Instant,
+        path: Path,
+        packet: &Packet<'_>,
+        behind: &mut Chunks<'a, u8>,
+    ) -> Option<&'a [u8]> {
+        let id = packet.header.conn_id;
+        let entry = match self.routes.get(path, id) {
+            Some(Route::Live(key)) => self.entries.get_mut(key).map(|entry| (key, entry)),
+            // Nobody has answered that SYN, so this is no answer to us.
+            Some(Route::Waiting(_)) => {
+                self.drop_counted(|dropped| dropped.unknown_connection += 1);
+                return behind.next();
+            }
+            None => None,
+        };
+        let Some((key, entry)) = entry else {
+            self.drop_counted(|dropped| dropped.unknown_connection += 1);
+            self.reset(now, path, id, packet.header.seq);
+            return behind.next();
+        };
+        let mut inner = entry.cell.lock();
+        inner.conn.handle_packet(now, packet);
+        let other = loop {
+            let Some(datagram) = behind.next() else { break None };
+            match Packet::decode(datagram) {
+                Ok(packet) if is_ordinary(&packet) && packet.header.conn_id == id => {
+                    inner.conn.handle_packet(now, &packet);
+                }
+                _ => break Some(datagram),
+            }
+        };
+        drop(inner);
+        self.ready.push(key, &mut entry.queued);
+        other
+    }
+
+    fn handle_syn(&mut self, now: Instant, path: Path, packet: &Packet<'_>) {
+        let Header { conn_id: id, seq, .. } = packet.header;
+        match self.routes.get(path, id.next()) {
+            Some(Route::Live(key)) => self.repeated_syn(now, key, packet),
+            Some(Route::Waiting(key)) => {
+                if self.backlog.get(key).is_some_and(|waiting| waiting.syn.seq != seq) {
+                    self.drop_counted(|dropped| dropped.id_collision += 1);
+                }
+            }
+            None if !self.shared.is_listening() => {
+                self.drop_counted(|dropped| dropped.not_listening += 1);
+                self.reset(now, path, id, seq);
+            }
+            None if self.entries.len() + self.backlog.len() >= self.config.max_connections => {
+                self.drop_counted(|dropped| dropped.too_many_connections += 1);
+            }
+            None if self.backlog.len() >= self.config.accept_queue
+                || self.half_open() >= self.config.half_open =>
+            {
+                self.drop_counted(|dropped| dropped.backlog_full += 1);
+            }
+            None => self.offer(now, path, packet),
+        }
+    }
+
+    /// A SYN on the ids of a connection that we have: a repetition gets the same answer again. Anything else is
+    /// ignored as long as the connection lives, unless it is one that we started: then the peer has to choose
+    /// another id.
+    fn repeated_syn(&mut self, now: Instant, key: Key, packet: &Packet<'_>) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let path = entry.path;
+        match entry.syn {
+            Some(seq) if seq == packet.header.seq => {
+                entry.cell.lock().conn.handle_packet(now, packet);
+                self.ready.push(key, &mut entry.queued);
+            }
+            Some(_) => self.drop_counted(|dropped| dropped.id_collision += 1),
+            None => {
+                self.drop_counted(|dropped| dropped.id_collision += 1);
+                self.reset(now, path, packet.header.conn_id, packet.header.seq);
+            }
+        }
+    }
+
+    fn offer(&mut self, now: Instant, path: Path, packet: &Packet<'_>) {
+        let Header { conn_id: id, seq, window, sent_at, .. } = packet.header;
+        let syn = Syn { id, seq, window, sent_at, arrived: now };
+        let key = self.backlog.push(Waiting { path, syn });
+        self.routes.insert(path, id.next(), Route::Waiting(key));
+        self.publish_sizes();
+        let first_seq = self.random_seq();
+        self.shared.offer(Offer { key, path, syn, first_seq });
+    }
+
+    /// A RESET may carry the id on which we receive, or repeat the one on which we send (libutp answers strays so).
+    /// Whether its numbers fit, the connection itself decides.
+    fn handle_reset(&mut self, now: Instant, path: Path, packet: &Packet<'_>) {
+        let id = packet.header.conn_id;
+        let believed = [id, id.next(), id.prev()].into_iter().any(|recv| {
+            let Some(Route::Live(key)) = self.routes.get(path, recv) else { return false };
+            let Some(entry) = self.entries.get_mut(key) else { return false };
+            if recv != id && entry.send != id {
+                return false;
+            }
+            let mut inner = entry.cell.lock();
+            let was_over = inner.conn.is_drained();
+            inner.conn.handle_packet(now, packet);
+            let believed = !was_over && inner.conn.is_drained();
+            drop(inner);
+            self.ready.push(key, &mut entry.queued);
+            believed
+        });
+        if !believed {
+            self.drop_counted(|dropped| dropped.bad_reset += 1);
+        }
+    }
+
+    /// Answers a packet that is for nobody, if the limits allow it.
+    pub(super) fn reset(&mut self, now: Instant, path: Path, id: ConnId, seq: SeqNr) {
+        let random = self.random_seq();
+        let sent = self.resets.answer(now, path, id, seq, random);
+        self.shared.count(|stats| match sent {
+            true => stats.resets_sent += 1,
+            false => stats.resets_withheld += 1,
+        });
+    }
+
+    fn drop_counted(&self, count: impl FnOnce(&mut DropStats)) {
+        self.shared.count(|stats| count(&mut stats.dropped));
+    }
+}
+
+/// Whether the packet belongs to a connection that exists.
+fn is_ordinary(packet: &Packet<'_>) -> bool {
+    matches!(packet.header.kind, Kind::Data | Kind::Fin | Kind::State)
+}

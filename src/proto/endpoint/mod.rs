@@ -1,0 +1,411 @@
+//! Many connections on few sockets: the same four verbs as one connection, over all of them.
+//!
+//! ```text
+//!   applications   Handle ── Cell ◀──┐      Shared, Incoming
+//!                                    │         │ mailbox
+//!   driver         handle_datagrams ─┴─▶ ready ring ─▶ poll_transmit ─▶ batches, wake-ups
+//!                  handle_mail      ───▶   ▲
+//!                  handle_timeout   ───────┘ timers
+//! ```
+//!
+//! The first three verbs only feed connections and mark them ready. [`poll_transmit`](Endpoint::poll_transmit) visits
+//! the ready ones in turn: one batch each, then to the back of the ring; when there is nothing left to send, its
+//! deadline is read. So acknowledgements, wake-ups and timers come once per connection and turn, however many
+//! packets came. A driver calls the verbs in the order of the picture, until [`has_work`](Endpoint::has_work) is
+//! false, and then waits for a datagram, [mail](Shared::register_driver) or
+//! [`poll_timeout`](Endpoint::poll_timeout).
+//!
+//! Knows no socket, no clock and no source of chance: time and seed are arguments. Knows no sequence number, no
+//! window and no state of a connection either. The rules about locks are in `cell.rs`.
+
+mod backlog;
+mod cell;
+mod foreign;
+mod handle;
+mod incoming;
+mod input;
+mod mail;
+mod mailbox;
+mod ready;
+mod resets;
+mod routes;
+mod sockets;
+mod timers;
+mod waiters;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Waker;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+pub use self::foreign::{Foreign, ForeignError};
+pub use self::handle::{Handle, WriteError};
+pub use self::incoming::Incoming;
+pub use self::mailbox::{Lease, Shared};
+
+use self::backlog::Backlog;
+use self::cell::Cell;
+use self::mailbox::{Mail, Verdict};
+use self::ready::{Queued, Ready};
+use self::resets::Resets;
+use self::routes::Routes;
+use self::timers::{Armed, Fired, Timers};
+use self::waiters::wake_all;
+use super::batch::{Batch, Path, SocketId};
+use crate::config::Config;
+use crate::error::CloseReason;
+use crate::stats::SocketStats;
+use crate::storage::{Key, Slab};
+use crate::time::Instant;
+use crate::wire::{ConnId, SeqNr};
+
+/// All connections of some sockets, on the driver's side.
+pub struct Endpoint {
+    config: Arc<Config>,
+    shared: Arc<Shared>,
+    rng: StdRng,
+    /// Never more than [`Config::max_connections`].
+    entries: Slab<Entry>,
+    /// One for each entry and each SYN in the backlog.
+    routes: Routes,
+    backlog: Backlog,
+    /// Entries whose initiator has not proved its address.
+    unconfirmed: usize,
+    ready: Ready,
+    timers: Timers,
+    resets: Resets,
+    /// Foreign datagrams to be sent.
+    foreign: VecDeque<Foreign>,
+    /// Foreign datagrams and connections take turns.
+    foreign_turn: bool,
+    closing: Closing,
+    /// Kept for its memory.
+    mail: Mail,
+    /// Kept for its memory; empty between verbs.
+    woken: Vec<Waker>,
+}
+
+/// One connection, as the driver knows it.
+#[derive(Debug)]
+struct Entry {
+    cell: Arc<Cell>,
+    path: Path,
+    /// Where its packets arrive.
+    recv: ConnId,
+    /// Where they go, which is also where a RESET may arrive.
+    send: ConnId,
+    /// The number of the peer's SYN, if it was the peer who started.
+    syn: Option<SeqNr>,
+    /// Counts as half-open.
+    unconfirmed: bool,
+    queued: Queued,
+    armed: Armed,
+}
+
+/// How far the end of the endpoint has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    No,
+    /// Connections end by themselves until then.
+    Until(Instant),
+    /// Whatever was left has been aborted.
+    Aborted,
+    /// The driver has gone.
+    Ended,
+}
+
+/// Beginning and end.
+impl Endpoint {
+    /// An endpoint without sockets. All its choices (ids, packet numbers) come from `seed`, which should come from
+    /// the operating system.
+    #[must_use]
+    pub fn new(config: Arc<Config>, seed: [u8; 32]) -> Self {
+        let mut rng = StdRng::from_seed(seed);
+        Self {
+            shared: Shared::new(Arc::clone(&config)),
+            resets: Resets::new(config.resets_per_second, rng.random()),
+            config,
+            rng,
+            entries: Slab::new(),
+            routes: Routes::default(),
+            backlog: Backlog::default(),
+            unconfirmed: 0,
+            ready: Ready::default(),
+            timers: Timers::default(),
+            foreign: VecDeque::new(),
+            foreign_turn: false,
+            closing: Closing::No,
+            mail: Mail::default(),
+            woken: Vec::new(),
+        }
+    }
+
+    /// Adds a socket that is bound to `local` and carries the family of that address.
+    ///
+    /// # Panics
+    /// With 65,536 sockets.
+    pub fn add_socket(&mut self, local: SocketAddr) -> SocketId {
+        self.shared.add_socket(local, false)
+    }
+
+    /// Adds an IPv6 socket that carries IPv4 too. IPv4 peers appear on its [`Path`]s as `::ffff:a.b.c.d`, as the
+    /// system reports and takes them.
+    ///
+    /// # Panics
+    /// With 65,536 sockets.
+    pub fn add_dual_stack_socket(&mut self, local: SocketAddr) -> SocketId {
+        self.shared.add_socket(local, true)
+    }
+
+    /// The applications' side.
+    #[must_use]
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Whether the endpoint may go: it was closed, or the last [`Lease`] dropped, and nothing is left to do.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.entries.is_empty() && !self.has_work() && self.shared.may_go()
+    }
+
+    /// The driver goes away, now: every connection fails with this reason, every task that waits is woken. Also
+    /// happens on drop, with [`CloseReason::EndpointClosed`].
+    pub fn shut_down(&mut self, reason: CloseReason) {
+        self.closing = Closing::Ended;
+        let mail = self.shared.end(reason);
+        for open in mail.opens {
+            open.cell.fail(reason, &mut self.woken);
+        }
+        for decision in mail.decisions {
+            if let Verdict::Accept(cell) = decision.verdict {
+                cell.fail(reason, &mut self.woken);
+            }
+        }
+        for (_, entry) in std::mem::take(&mut self.entries).iter() {
+            entry.cell.fail(reason, &mut self.woken);
+        }
+        self.routes.clear();
+        self.backlog.clear();
+        self.unconfirmed = 0;
+        self.ready.clear();
+        self.timers.clear();
+        self.resets.clear();
+        self.foreign.clear();
+        self.publish_sizes();
+        wake_all(&mut self.woken);
+    }
+
+    fn abort_all(&mut self) {
+        self.closing = Closing::Aborted;
+        let keys: Vec<Key> = self.entries.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.cell.lock().conn.abort();
+                self.ready.push(key, &mut entry.queued);
+            }
+        }
+    }
+}
+
+/// Time.
+impl Endpoint {
+    /// Looks after what time has made due. Calling it too early does nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((key, at)) = self.timers.pop_due(now) {
+            let Some(entry) = self.entries.get_mut(key) else { continue };
+            match entry.armed.fired(at, now) {
+                Fired::Due => {
+                    entry.cell.lock().conn.handle_timeout(now);
+                    self.ready.push(key, &mut entry.queued);
+                }
+                Fired::Moved => {
+                    let wanted = entry.armed.wanted();
+                    self.timers.schedule(key, &mut entry.armed, wanted);
+                }
+                Fired::Stale => {}
+            }
+        }
+        while let Some((key, waiting)) = self.backlog.expire(now, self.config.connect_timeout) {
+            self.routes.remove(waiting.path, waiting.syn.id.next());
+            self.shared.withdraw(key);
+            self.publish_sizes();
+        }
+        if matches!(self.closing, Closing::Until(deadline) if deadline <= now) {
+            self.abort_all();
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) should be called. May be earlier than anything is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let closing = match self.closing {
+            Closing::Until(deadline) => Some(deadline),
+            _ => None,
+        };
+        let backlog = self.backlog.next_expiry(self.config.connect_timeout);
+        [self.timers.next(), backlog, closing].into_iter().flatten().min()
+    }
+}
+
+/// Sending.
+impl Endpoint {
+    /// Fills `batch` for one path and says for which, or `None` if there is nothing to send.
+    ///
+    /// Connections take turns, a batch each. Tasks whose connection has something for them are woken from here.
+    pub fn poll_transmit(&mut self, now: Instant, batch: &mut Batch) -> Option<Path> {
+        batch.clear();
+        if let Some(path) = self.resets.write(batch) {
+            return Some(path);
+        }
+        self.foreign_turn = !self.foreign_turn;
+        if self.foreign_turn
+            && let Some(path) = self.write_foreign(batch)
+        {
+            return Some(path);
+        }
+        while let Some(key) = self.ready.pop() {
+            if let Some(path) = self.visit(now, key, batch) {
+                return Some(path);
+            }
+        }
+        if let Some(path) = self.write_foreign(batch) {
+            return Some(path);
+        }
+        if self.closing != Closing::No && self.is_drained() {
+            self.shared.announce_drained();
+        }
+        None
+    }
+
+    /// Whether [`poll_transmit`](Self::poll_transmit) has somebody to visit.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.ready.is_empty() || !self.resets.is_empty() || !self.foreign.is_empty()
+    }
+
+    fn write_foreign(&mut self, batch: &mut Batch) -> Option<Path> {
+        let Foreign { path, bytes } = self.foreign.pop_front()?;
+        batch.push(bytes.len(), |out| out.copy_from_slice(&bytes));
+        Some(path)
+    }
+
+    fn visit(&mut self, now: Instant, key: Key, batch: &mut Batch) -> Option<Path> {
+        let entry = self.entries.get_mut(key)?;
+        entry.queued.leave();
+        let visit = entry.cell.lock().visit(now, batch, &mut self.woken);
+        let path = entry.path;
+        let confirmed = entry.unconfirmed && visit.is_confirmed;
+        if confirmed {
+            entry.unconfirmed = false;
+            self.unconfirmed -= 1;
+        }
+        if visit.filled {
+            self.ready.push(key, &mut entry.queued);
+        } else {
+            self.timers.schedule(key, &mut entry.armed, visit.deadline);
+            let entries = &self.entries;
+            let is_armed = |key, at| entries.get(key).is_some_and(|entry| entry.armed.is_at(at));
+            self.timers.sweep(entries.len(), is_armed);
+        }
+        if visit.is_drained && !visit.filled {
+            self.forget(key);
+        } else if confirmed {
+            self.publish_sizes();
+        }
+        wake_all(&mut self.woken);
+        visit.filled.then_some(path)
+    }
+}
+
+/// Tables.
+impl Endpoint {
+    /// Connections in the tables, those in time-wait included.
+    #[must_use]
+    pub const fn connections(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Routes in the table: one per connection, one per undecided SYN.
+    #[must_use]
+    pub fn routes_len(&self) -> usize {
+        self.routes.len()
+    }
+
+    /// Entries in the timer heap: live, and left over.
+    #[must_use]
+    pub fn timers_len(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// Connections in the ready ring.
+    #[must_use]
+    pub fn ready_len(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Incoming connections whose initiator has not proved its address, undecided and accepted ones.
+    #[must_use]
+    pub fn half_open(&self) -> usize {
+        self.backlog.len() + self.unconfirmed
+    }
+
+    /// Numbers about the endpoint; the same as [`Shared::stats`].
+    #[must_use]
+    pub fn stats(&self) -> SocketStats {
+        self.shared.stats()
+    }
+
+    fn mark_ready(&mut self, key: Key) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            self.ready.push(key, &mut entry.queued);
+        }
+    }
+
+    fn forget(&mut self, key: Key) {
+        let Some(entry) = self.entries.remove(key) else { return };
+        self.routes.remove(entry.path, entry.recv);
+        self.unconfirmed -= usize::from(entry.unconfirmed);
+        if self.entries.is_empty() {
+            self.timers.clear();
+        }
+        self.publish_sizes();
+    }
+
+    fn publish_sizes(&self) {
+        let (connections, half_open) = (self.entries.len(), self.half_open());
+        self.shared.count(|stats| {
+            stats.connections = connections;
+            stats.half_open = half_open;
+        });
+    }
+
+    fn random_seq(&mut self) -> SeqNr {
+        SeqNr::new(self.rng.random())
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        if self.closing != Closing::Ended {
+            self.shut_down(CloseReason::EndpointClosed);
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("connections", &self.entries.len())
+            .field("ready", &self.ready.len())
+            .field("closing", &self.closing)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,141 @@
+//! Which connection a packet is for: socket, remote address and receive id lead to its place.
+//!
+//! Peers choose addresses and half of the ids, so the table hashes with a key that they cannot know (the standard
+//! library's default), and nothing ever iterates over it. Knows nothing of what is behind a key.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use crate::proto::batch::Path;
+use crate::storage::Key;
+use crate::wire::ConnId;
+
+/// What is at the end of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// A connection.
+    Live(Key),
+    /// A SYN about which nobody has decided yet.
+    Waiting(Key),
+}
+
+/// The table.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    table: HashMap<(Path, ConnId), Route>,
+}
+
+/// Ours: random draws before looking through all ids in turn. At half of the ids taken, one draw in four fits.
+const DRAWS: usize = 32;
+
+/// BEP 29 leaves ids to the initiator. Ours are even: the other side's choice of receive id and our own then never
+/// meet, since what an initiator's even id makes the acceptor receive on is odd.
+const EVEN_IDS: Range<u16> = 0..0x8000;
+
+impl Routes {
+    /// Who receives on `id` along `path`.
+    pub(super) fn get(&self, path: Path, id: ConnId) -> Option<Route> {
+        self.table.get(&(path, id)).copied()
+    }
+
+    /// Adds a route or gives it another end.
+    pub(super) fn insert(&mut self, path: Path, id: ConnId, route: Route) {
+        self.table.insert((path, id), route);
+    }
+
+    pub(super) fn remove(&mut self, path: Path, id: ConnId) {
+        self.table.remove(&(path, id));
+    }
+
+    /// A receive id for a connection that we start, unpredictable and even, with nobody on it or next to it: none
+    /// of x - 1, x, x + 1 and x + 2 is in use towards that peer.
+    ///
+    /// The neighbours matter because libutp matches a RESET by id or neighbouring id, and takes a SYN whose
+    /// id + 1 it knows for a repetition. `None` if no id is left.
+    pub(super) fn draw(&self, path: Path, rng: &mut StdRng) -> Option<ConnId> {
+        let even = |half: u16| ConnId::new(half << 1);
+        let draws = (0..DRAWS).map(|_| even(rng.random_range(EVEN_IDS))).find(|&id| self.is_roomy(path, id));
+        draws.or_else(|| {
+            let start = rng.random_range(EVEN_IDS);
+            EVEN_IDS.map(|step| even(start.wrapping_add(step))).find(|&id| self.is_roomy(path, id))
+        })
+    }
+
+    fn is_roomy(&self, path: Path, id: ConnId) -> bool {
+        let next = id.next();
+        [id.prev(), id, next, next.next()].iter().all(|&id| self.get(path, id).is_none())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.table.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::proto::batch::SocketId;
+    use crate::storage::Slab;
+
+    fn path(port: u16) -> Path {
+        Path { socket: SocketId::new(0), peer: ([192, 0, 2, 1], port).into() }
+    }
+
+    fn key() -> Key {
+        Slab::new().insert(())
+    }
+
+    #[test]
+    fn b07_ids_that_we_start_are_even_and_never_65535() {
+        let mut rng = StdRng::from_seed([7; 32]);
+        let routes = Routes::default();
+        let mut seen = [0usize; 4];
+        for _ in 0..4000 {
+            let id = routes.draw(path(1), &mut rng).unwrap().get();
+            assert!(id % 2 == 0 && id != 0xFFFF);
+            seen[usize::from(id >> 14)] += 1;
+        }
+        assert!(seen.iter().all(|quarter| (800..1200).contains(quarter)), "drawn from everywhere: {seen:?}");
+    }
+
+    #[test]
+    fn b13_an_id_is_drawn_with_room_around_it_also_across_the_wrap() {
+        let mut rng = StdRng::from_seed([8; 32]);
+        let mut routes = Routes::default();
+        // Everything is taken but 65,535, 0, 1, 2 and, elsewhere, three in a row.
+        for id in 3..=65_534 {
+            if !(1000..1003).contains(&id) {
+                routes.insert(path(1), ConnId::new(id), Route::Live(key()));
+            }
+        }
+        assert_eq!(routes.draw(path(1), &mut rng), Some(ConnId::new(0)));
+        routes.insert(path(1), ConnId::new(0xFFFF), Route::Waiting(key()));
+        assert_eq!(routes.draw(path(1), &mut rng), None);
+        assert!(routes.draw(path(2), &mut rng).is_some(), "another peer's ids do not matter");
+    }
+
+    #[test]
+    fn b13_ids_towards_one_peer_last_for_sixteen_thousand_connections() {
+        let mut rng = StdRng::from_seed([9; 32]);
+        let mut routes = Routes::default();
+        let mut drawn = 0;
+        while drawn < 16_384 {
+            let Some(id) = routes.draw(path(1), &mut rng) else { break };
+            assert_eq!(routes.get(path(1), id), None);
+            routes.insert(path(1), id, Route::Live(key()));
+            drawn += 1;
+        }
+        assert_eq!(drawn, 16_384);
+    }
+}

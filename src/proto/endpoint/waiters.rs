@@ -1,0 +1,160 @@
+//! Tasks that wait, and for what: a short list of wakers.
+//!
+//! Calls no waker itself. Whoever takes wakers out calls them after letting go of every lock.
+
+use std::task::Waker;
+
+/// What a task waits for: a set of up to eight kinds, whose meaning is the owner's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Interest(u8);
+
+impl Interest {
+    /// No kind.
+    pub(super) const NONE: Self = Self(0);
+
+    /// Every kind.
+    pub(super) const ALL: Self = Self(u8::MAX);
+
+    /// The kind with this number, 0 to 7.
+    pub(super) const fn kind(number: u8) -> Self {
+        Self(1 << number)
+    }
+
+    /// Both.
+    #[must_use]
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
+
+/// Ours: more tasks than anybody lets wait for one connection. Beyond it all are woken, and those that still have
+/// to wait come back: slower, never wrong.
+const WAITERS_MAX: usize = 32;
+
+/// The tasks that wait for something of one owner. A task appears once, however many kinds it waits for.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    /// Never longer than [`WAITERS_MAX`].
+    list: Vec<Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    waker: Waker,
+    interest: Interest,
+}
+
+impl Waiters {
+    /// Remembers that a task waits. If the list is full, everybody in it lands in `woken` instead, the new one too.
+    pub(super) fn register(&mut self, waker: &Waker, interest: Interest, woken: &mut Vec<Waker>) {
+        if let Some(known) = self.list.iter_mut().find(|known| known.waker.will_wake(waker)) {
+            known.interest = known.interest.and(interest);
+            return;
+        }
+        if self.list.len() == WAITERS_MAX {
+            woken.extend(self.list.drain(..).map(|waiter| waiter.waker));
+            woken.push(waker.clone());
+            return;
+        }
+        self.list.push(Waiter { waker: waker.clone(), interest });
+    }
+
+    /// Moves the wakers of all that wait for any of these kinds to `woken`, each once.
+    ///
+    /// A task that also waits for something else stays in the list for that.
+    pub(super) fn take(&mut self, interest: Interest, woken: &mut Vec<Waker>) {
+        let mut at = 0;
+        while let Some(waiter) = self.list.get_mut(at) {
+            let left = waiter.interest.without(interest);
+            if left == waiter.interest {
+                at += 1;
+            } else if left == Interest::NONE {
+                woken.push(self.list.swap_remove(at).waker);
+            } else {
+                waiter.interest = left;
+                woken.push(waiter.waker.clone());
+                at += 1;
+            }
+        }
+    }
+}
+
+/// Calls every waker. No lock may be held.
+pub(super) fn wake_all(woken: &mut Vec<Waker>) {
+    for waker in woken.drain(..) {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    const READ: Interest = Interest::kind(0);
+    const WRITE: Interest = Interest::kind(1);
+
+    fn task() -> (Arc<Count>, Waker) {
+        let count = Arc::new(Count::default());
+        (Arc::clone(&count), Waker::from(count))
+    }
+
+    #[test]
+    fn a_task_that_waits_for_two_things_is_woken_once_for_each() {
+        let (count, waker) = task();
+        let mut waiters = Waiters::default();
+        let mut woken = Vec::new();
+        waiters.register(&waker, READ, &mut woken);
+        waiters.register(&waker, WRITE, &mut woken);
+        waiters.take(READ, &mut woken);
+        waiters.take(READ, &mut woken);
+        assert_eq!(woken.len(), 1);
+        waiters.take(WRITE, &mut woken);
+        assert_eq!(woken.len(), 2);
+        wake_all(&mut woken);
+        assert_eq!(count.0.load(Ordering::Relaxed), 2);
+        waiters.take(Interest::ALL, &mut woken);
+        assert!(woken.is_empty());
+    }
+
+    #[test]
+    fn everybody_who_waits_for_the_same_is_woken() {
+        let tasks: Vec<_> = (0..5).map(|_| task()).collect();
+        let mut waiters = Waiters::default();
+        let mut woken = Vec::new();
+        for (_, waker) in &tasks {
+            waiters.register(waker, READ, &mut woken);
+        }
+        waiters.take(READ.and(WRITE), &mut woken);
+        wake_all(&mut woken);
+        assert!(tasks.iter().all(|(count, _)| count.0.load(Ordering::Relaxed) == 1));
+    }
+
+    #[test]
+    fn a_full_list_is_woken_and_nobody_is_forgotten() {
+        let tasks: Vec<_> = (0..=WAITERS_MAX).map(|_| task()).collect();
+        let mut waiters = Waiters::default();
+        let mut woken = Vec::new();
+        for (_, waker) in &tasks {
+            waiters.register(waker, READ, &mut woken);
+        }
+        assert_eq!(woken.len(), WAITERS_MAX + 1);
+        assert!(waiters.list.is_empty());
+    }
+}
