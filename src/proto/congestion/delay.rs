@@ -46,7 +46,6 @@ impl DelayMeter {
             self.forward.follow_step();
         }
         if forward_stepped || backward_stepped {
-            self.recent = Recent::default();
             self.skew = Skew::default();
         }
         if let Some(delay) = backward {

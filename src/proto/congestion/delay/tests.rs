@@ -134,6 +134,8 @@ fn e31_a_queue_that_ends_on_the_way_back_is_no_drift() {
     for (tenth, backward) in (1..).zip([14_000, 12_000, 9_000, 5_000, 1_000]) {
         meter.on_packet(at(f64::from(tenth) / 10.0), delay(50_000), delay(backward));
     }
+    // Slow enough for a clock, too much at once.
+    meter.on_packet(at(60.0), delay(50_000), delay(-11_000));
     assert_eq!(meter.base(), delay(20_000));
 }
 
@@ -167,6 +169,31 @@ fn e31_a_clock_that_is_set_starts_a_new_base() {
 }
 
 #[test]
+fn e31_a_clock_may_be_set_forth_and_back() {
+    for step in [-1_500_000, 1_500_000] {
+        let mut meter = DelayMeter::new();
+        for tenth in 0..60 {
+            let offset = if (20..40).contains(&tenth) { step } else { 0 };
+            meter.on_packet(at(f64::from(tenth) / 10.0), delay(50_000 + offset), delay(9_000 - offset));
+        }
+        assert_eq!((meter.base(), one_way(&meter)), (delay(50_000), Some(ms(0))), "step of {step} us");
+    }
+}
+
+#[test]
+fn e31_drift_is_still_seen_after_a_clock_was_set() {
+    let mut meter = DelayMeter::new();
+    for tenth in 0..1200 {
+        let (offset, drift) = (if tenth < 20 { 0 } else { -1_500_000 }, i64::from(tenth) * 10);
+        let queue = if tenth < 100 { 0 } else { 30_000 };
+        let forward = 20_000 + offset + drift + queue;
+        meter.on_packet(at(f64::from(tenth) / 10.0), delay(forward), delay(9_000 - offset - drift));
+    }
+    let queue = one_way(&meter).unwrap();
+    assert!(queue.abs_diff(ms(30)) <= Duration::from_micros(40), "{queue:?}");
+}
+
+#[test]
 fn e31_a_long_queue_is_not_a_clock_that_is_set() {
     let mut meter = DelayMeter::new();
     meter.on_packet(at(0.0), delay(50_000), delay(9_000));
@@ -183,4 +210,8 @@ fn e31_one_absurd_reading_does_not_spoil_the_base() {
     assert_eq!(meter.base(), delay(50_000));
     feed(&mut meter, 1.0, &[60_000; 4]);
     assert_eq!(one_way(&meter), Some(ms(10)));
+    for _ in 0..20 {
+        feed(&mut meter, 1.0, &[-9_000_000, 60_000]);
+    }
+    assert_eq!(meter.base(), delay(50_000), "never eight in a row");
 }
