@@ -1,7 +1,7 @@
 //! When bytes may leave, so that a window goes out spread over its round trip instead of as one burst.
 //!
-//! A bucket that fills at the pacing rate and is emptied by what is sent. Knows neither windows nor packets' contents,
-//! and sets no timer: it says when to ask again.
+//! A bucket that fills at the pacing rate and is emptied by what is sent. Knows no packets and sets no timer: it says
+//! when to ask again.
 
 use std::time::Duration;
 
@@ -231,6 +231,17 @@ mod tests {
         // Not taken at once, most of it is gone.
         assert_eq!(pacer.allowance(at(9_000_500), rate), 160_000);
         assert_eq!(pacer.allowance(at(9_100_000), rate), 10_000);
+    }
+
+    #[test]
+    fn a_time_is_never_credited_twice() {
+        let rate = Rate::from_bytes_per_second(1_000_000);
+        let mut pacer = Pacer::new(PACKET);
+        assert_eq!(pacer.allowance(at(1_000), rate), 2 * PACKET);
+        pacer.on_sent(2 * PACKET);
+        for now in [1_100, 1_000, 1_100, 1_050, 1_100] {
+            assert_eq!(pacer.allowance(at(now), rate), 100);
+        }
     }
 
     #[test]
