@@ -19,6 +19,10 @@ pub struct Ledbat {
     /// Bytes; infinite while unknown.
     ssthresh: f64,
     slow_start: bool,
+    /// Bytes still in flight from before the last cut. The queue that they report is the one that was cut for.
+    settling: u32,
+    /// Whether a loss among those bytes was answered in advance, because the queue was seen before it overflowed.
+    loss_answered: bool,
     /// Whether the timer fired and nothing was acknowledged since.
     timed_out: bool,
     delivery: Delivery,
@@ -35,9 +39,17 @@ impl Ledbat {
             window: WINDOW_MIN_PACKETS * mss,
             ssthresh: f64::INFINITY,
             slow_start: true,
+            settling: 0,
+            loss_answered: false,
             timed_out: false,
             delivery: Delivery::default(),
         }
+    }
+
+    /// Whether a larger window would have been used. A pacer may hold data back for a moment in a flow that is limited
+    /// by something else; half a window in flight tells the two apart.
+    fn may_grow(&self, ack: &Acked<'_>) -> bool {
+        ack.window_limited && f64::from(ack.bytes_in_flight) * FLIGHTS_MAX >= self.window
     }
 
     fn floor(&self) -> f64 {
@@ -57,7 +69,9 @@ impl Ledbat {
             self.set_window(settled.clamp(self.window / 4.0, self.window / 2.0));
             self.ssthresh = self.window;
             self.slow_start = false;
-        } else if ack.window_limited {
+            self.settling = ack.bytes_in_flight.saturating_sub(ack.bytes);
+            self.loss_answered = self.settling > 0;
+        } else if self.may_grow(ack) {
             self.set_window((self.window + f64::from(ack.bytes)).min(self.ssthresh));
             self.slow_start = self.window < self.ssthresh;
         }
@@ -65,17 +79,22 @@ impl Ledbat {
 
     /// Moves towards the window whose queue is the target.
     fn on_steady_ack(&mut self, ack: &Acked<'_>) {
+        let settling = self.settling > 0;
+        self.settling = self.settling.saturating_sub(ack.bytes);
+        self.loss_answered &= self.settling > 0;
         let Some(queue) = ack.queue_delay else { return };
         let share = f64::from(ack.bytes) / f64::from(ack.bytes_in_flight.max(ack.bytes));
         let (queue, target) = (queue.as_secs_f64(), self.target.as_secs_f64());
-        let change = GAIN_BYTES * (target - queue) / target;
-        if change < 0.0 {
+        let gain = GAIN_BYTES * (target - queue) / target;
+        if gain >= 0.0 {
+            if self.may_grow(ack) {
+                self.set_window(self.window + gain * share);
+            }
+        } else if !settling {
             let excess =
                 self.window * (queue - target) / ack.rtt.smoothed().unwrap_or(self.target).as_secs_f64();
-            let decrease = (excess * EXCESS_DECREASE).max(-change).min(self.window * DECREASE_MAX);
+            let decrease = (excess * EXCESS_DECREASE).max(-gain).min(self.window * DECREASE_MAX);
             self.set_window(self.window - decrease * share);
-        } else if ack.window_limited {
-            self.set_window(self.window + change * share);
         }
     }
 }
@@ -94,10 +113,14 @@ impl Controller for Ledbat {
         }
     }
 
-    fn on_loss(&mut self, _loss: &LossEvent) {
+    fn on_loss(&mut self, loss: &LossEvent) {
+        if std::mem::take(&mut self.loss_answered) {
+            return;
+        }
         self.set_window(self.window * LOSS_FACTOR);
         self.ssthresh = self.window;
         self.slow_start = false;
+        self.settling = loss.bytes_in_flight;
     }
 
     fn on_timeout(&mut self, _now: Instant) {
@@ -109,6 +132,7 @@ impl Controller for Ledbat {
         self.timed_out = true;
         self.window = self.floor();
         self.slow_start = true;
+        (self.settling, self.loss_answered) = (0, false);
     }
 
     fn on_idle(&mut self, _now: Instant, idle: Duration) {
@@ -120,6 +144,7 @@ impl Controller for Ledbat {
             self.ssthresh = (self.window * IDLE_SSTHRESH).max(self.floor());
         }
         self.set_window(self.window * 0.5_f64.powi(halvings));
+        (self.settling, self.loss_answered) = (0, false);
         self.slow_start = self.window < self.ssthresh;
     }
 
@@ -162,7 +187,7 @@ impl Delivery {
         };
         self.bytes += f64::from(bytes);
         let elapsed = now.since(since);
-        if elapsed >= round_trip && !elapsed.is_zero() {
+        if elapsed >= round_trip / 4 && !elapsed.is_zero() {
             self.rate = self.bytes / elapsed.as_secs_f64();
             self.per_round_trip = (self.rate * round_trip.as_secs_f64()).max(self.per_round_trip * MEMORY);
             (self.since, self.bytes) = (Some(now), 0.0);
@@ -179,14 +204,21 @@ const fn to_bytes(bytes: f64) -> u32 {
     bytes as u32
 }
 
+/// Ours: windows that may be open per one in flight while growing. Slow start has at most two, because what doubled the
+/// window is answered by packets that leave within the next round trip.
+const FLIGHTS_MAX: f64 = 2.0;
+
 /// RFC 6817 §2.5: MIN_CWND and INIT_CWND, two packets. libutp's floor of 10 bytes stalls until the timer fires.
 const WINDOW_MIN_PACKETS: f64 = 2.0;
 
-/// libutp: bytes per round trip by which an empty queue lets the window grow; as much as two packets and a bit.
+/// libutp: bytes per round trip by which an empty queue lets the window grow, two packets and a bit. Measured in the
+/// closed loop of the tests, 20 Mbit/s, 40 ms, one packet in a thousand lost: 78 % of the link, against 53 % with the one
+/// packet per round trip of RFC 6817.
 const GAIN_BYTES: f64 = 3000.0;
 
-/// Ours: the part of the excess queue to take back per round trip. RFC 6817 §2.5 allows to decrease faster than to
-/// increase, and by the linear rule alone a megabyte too much would take 350 round trips.
+/// Measured in the closed loop of the tests, when 50 Mbit/s become 10: the part of the excess queue to take back per
+/// round trip. The queue of 470 ms is back at the target after 1.5 s; by the linear rule alone 410 ms are left after 4 s.
+/// RFC 6817 §2.5 allows to decrease faster than to increase.
 const EXCESS_DECREASE: f64 = 0.5;
 
 /// RFC 6817 §2.4.2: no more than half of the window per round trip, as for a loss.
@@ -201,11 +233,11 @@ const SLOW_START_EXIT: f64 = 0.75;
 /// Ours: below a millisecond even the clock's own noise looks like a queue. Also the smallest that can be configured.
 const TARGET_MIN: Duration = Duration::from_millis(1);
 
-/// RFC 2861 §3.1: the window is halved for each retransmission timeout without sending; RFC 6298 §2.4 makes that a
+/// RFC 2861: the window is halved for each retransmission timeout without sending; RFC 6298 §2.4 makes that a
 /// second.
 const IDLE_HALVING: Duration = Duration::from_secs(1);
 
-/// RFC 2861 §3.1: after idling, double up to three quarters of the window that was in use.
+/// RFC 2861: after idling, double up to three quarters of the window that was in use.
 const IDLE_SSTHRESH: f64 = 0.75;
 
 /// Ours: what is left per round of the memory of better rounds; half after five, which is what slow start needs to come

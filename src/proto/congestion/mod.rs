@@ -91,7 +91,7 @@ pub struct LossEvent {
     pub bytes: u32,
     /// Packets lost.
     pub packets: u32,
-    /// Payload in flight before the loss was noticed.
+    /// Payload still in flight, without what was lost.
     pub bytes_in_flight: u32,
 }
 

@@ -8,6 +8,7 @@ use super::{Acked, Controller, DelayMeter, LossEvent, Pacer, Rate, RttEstimator}
 use crate::time::Instant;
 use crate::wire::Delay;
 
+/// Ours: the payload of the default datagram of 1,400 bytes.
 pub(super) const MSS: u32 = 1380;
 
 /// The bottleneck, in bytes per second, seconds of round trip without queue, and bytes of queue.
@@ -141,6 +142,7 @@ impl<C: Controller> Flow<C> {
             if echo.sent_at >= self.epoch {
                 self.epoch = self.now;
                 self.cuts += 1;
+                let bytes_in_flight = self.in_flight;
                 self.controller.on_loss(&LossEvent { now, bytes: MSS, packets: 1, bytes_in_flight });
             }
             return;
