@@ -128,10 +128,10 @@ impl History {
     /// The clock behind the other direction stepped, so that its delays fell. If these rose as far it was the same
     /// clock, and no queue.
     fn follow_step(&mut self) {
-        if let (Some(base), Some(latest)) = (self.base, self.latest) {
-            if base.shifted(STEP_MICROS).is_below(latest) {
-                self.restart(latest);
-            }
+        if let (Some(base), Some(latest)) = (self.base, self.latest)
+            && base.shifted(STEP_MICROS).is_below(latest)
+        {
+            self.restart(latest);
         }
     }
 
