@@ -88,6 +88,7 @@ impl SendBuffer {
         if self.bytes.is_empty() {
             self.bytes.release();
             self.flight.release();
+            self.loss.release(&self.flight);
         }
     }
 
@@ -97,9 +98,8 @@ impl SendBuffer {
         self.bytes.is_empty() && self.bytes.capacity() > 0
     }
 
-    /// The next segment to retransmit: the first outstanding one if it is lost, then what was found lost first.
-    ///
-    /// Also a tail probe that was queued, which is not lost.
+    /// The next segment to retransmit: what was found lost first, but the first outstanding segment overtakes the
+    /// others when it is found lost. Also a queued tail probe, which is not lost.
     pub fn peek_lost(&mut self) -> Option<SegmentRef> {
         let index = self.flight.next_queued()?;
         let segment = self.flight.get(index)?;

@@ -199,7 +199,7 @@ impl Flight {
         self.segments.get(usize::try_from(index.checked_sub(self.base)?).ok()?)
     }
 
-    /// A retransmission that only a longer mask, or becoming the first, can decide about.
+    /// Notes that a retransmission is lost unless it lies beyond the peer's masks.
     pub(super) fn defer(&mut self, index: u64) {
         let place = self.place(index);
         self.segments[place].deferred = true;

@@ -248,11 +248,12 @@ impl LossDetector {
     pub(super) fn detect(&mut self, flight: &mut Flight, now: Instant, rtt: &RttEstimator) -> Option<Lost> {
         self.least_rtt = rtt.min();
         let mut found = Found::default();
-        let clock = self.clock(now, rtt);
-        self.judge_head(flight, now, rtt, &mut found);
-        self.judge_originals(flight, clock, &mut found);
-        self.judge_masked(flight, clock, &mut found);
-        self.judge_resent(flight, clock, &mut found);
+        self.judge(flight, now, rtt, &mut found);
+        if found.packets > 0 && self.recovery_end.is_none() {
+            // Recovery begins, and there the reordering window may be shorter.
+            self.recovery_end = Some(flight.end());
+            self.judge(flight, now, rtt, &mut found);
+        }
         self.duplicate_came = false;
         if found.packets > 0 {
             self.probe = None;
@@ -298,10 +299,25 @@ impl LossDetector {
         self.conclude(flight, &found)
     }
 
+    /// Gives the memory back if nothing is outstanding.
+    pub(super) fn release(&mut self, flight: &Flight) {
+        if flight.is_empty() {
+            self.resent = VecDeque::new();
+        }
+    }
+
     /// The connection gives up: nothing that is outstanding matters any more.
     pub(super) fn clear(&mut self) {
         self.resent = VecDeque::new();
         (self.recovery_end, self.probe, self.timed_out) = (None, None, false);
+    }
+
+    fn judge(&mut self, flight: &mut Flight, now: Instant, rtt: &RttEstimator, found: &mut Found) {
+        let clock = self.clock(now, rtt);
+        self.judge_head(flight, now, rtt, found);
+        self.judge_originals(flight, clock, found);
+        self.judge_masked(flight, clock, found);
+        self.judge_resent(flight, clock, found);
     }
 
     /// The first segment is missing whatever the mask says.
@@ -310,7 +326,7 @@ impl LossDetector {
         let counted = usize::from(self.duplicates) >= COUNT_THRESHOLD
             && flight.sacked() == 0
             && self.recovery_end.is_none();
-        let overdue = self.clock(now, rtt).is_some_and(|clock| clock.is_overdue(head));
+        let overdue = head.deferred || self.clock(now, rtt).is_some_and(|clock| clock.is_overdue(head));
         // A full mask cannot report what arrives, but the peer still answers it. An answer this long after the
         // retransmission was caused by something sent after it.
         let in_vain = self.duplicate_came
@@ -333,8 +349,8 @@ impl LossDetector {
             if let Some(segment) = flight.get(self.scan)
                 && is_judged_by_scan(segment)
             {
-                let counted = self.scan < by_count && !segment.is_retransmitted();
-                if !counted && !clock.is_some_and(|clock| clock.is_overdue(segment)) {
+                let certain = segment.deferred || self.scan < by_count;
+                if !certain && !clock.is_some_and(|clock| clock.is_overdue(segment)) {
                     break;
                 }
                 found.lose(flight, self.scan, false);
@@ -349,9 +365,10 @@ impl LossDetector {
         let Some(clock) = clock else { return };
         for index in self.reported_end().max(flight.base())..self.mask_end {
             let Some(segment) = flight.get(index).filter(|segment| segment.is_in_flight()) else { continue };
-            if clock.is_overdue(segment) {
+            if segment.deferred || clock.is_overdue(segment) {
                 found.lose(flight, index, false);
-            } else if !segment.is_retransmitted() {
+            } else if !segment.is_retransmitted() && segment.order >= clock.sent_before {
+                // So are all first transmissions from here on.
                 break;
             }
         }

@@ -77,7 +77,7 @@ pub(super) struct Segment {
     pub(super) fate: Fate,
     /// Waits for retransmission. Every lost segment does; of those in flight only a tail probe.
     pub(super) queued: bool,
-    /// A retransmission that time would declare lost if the peer's mask reached far enough to know.
+    /// A retransmission that time has declared lost, if only the peer's masks reached far enough to know.
     pub(super) deferred: bool,
     /// Given up by a timeout rather than by evidence, and not sent again since.
     pub(super) timed_out: bool,

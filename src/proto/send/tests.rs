@@ -1,1 +1,0 @@
-//! The sending half as a connection sees it: written, sent, acknowledged.
