@@ -184,9 +184,10 @@ impl SendBuffer {
     /// packet. Window updates do not count.
     ///
     /// Matters for peers whose masks say nothing: the third gives the first segment up, once per recovery, and one
-    /// that comes long after a retransmission tells that the retransmission is lost too.
+    /// that comes long after a retransmission tells that the retransmission is lost too. With nothing outstanding it
+    /// still tells that a tail probe was not needed.
     pub fn duplicate_ack(&mut self) {
-        self.loss.on_duplicate_ack();
+        self.loss.on_duplicate_ack(&self.flight);
     }
 
     /// Looks for losses: by count (three later segments reported, until the path is seen to reorder), by time, and

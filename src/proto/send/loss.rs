@@ -232,13 +232,13 @@ impl LossDetector {
     }
 
     /// See [`SendBuffer::duplicate_ack`](super::SendBuffer::duplicate_ack).
-    pub(super) fn on_duplicate_ack(&mut self) {
+    pub(super) fn on_duplicate_ack(&mut self, flight: &Flight) {
         if self.probe.is_some_and(|probe| probe.arrived) {
             // Original and probe both arrived: nothing was lost.
             self.probe = None;
         }
         // A peer that sends masks and sent none has no gap: it received something twice.
-        if self.masks != Masks::Absent {
+        if self.masks != Masks::Absent && !flight.is_empty() {
             self.duplicates = self.duplicates.saturating_add(1);
             self.duplicate_came = true;
         }

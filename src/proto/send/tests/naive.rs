@@ -193,7 +193,7 @@ impl Naive {
     pub(super) fn duplicate_ack(&mut self) {
         self.probe = self.probe.take().filter(|(_, _, _, arrived)| !arrived);
         let (ever, latest) = self.masks;
-        if latest || !ever {
+        if (latest || !ever) && self.base < self.all.len() {
             self.duplicates += 1;
             self.duplicate_came = true;
         }

@@ -135,6 +135,17 @@ fn the_third_duplicate_counts_when_the_masks_are_empty() {
 }
 
 #[test]
+fn duplicates_while_nothing_is_outstanding_are_not_held_against_what_follows() {
+    let mut rig = Rig::with_flight(1);
+    rig.ack(1, &[]);
+    for _ in 0..5 {
+        rig.duplicate(1, None);
+    }
+    rig.send_new(1);
+    assert_eq!(rig.detect(), None);
+}
+
+#[test]
 fn a_peer_that_sends_masks_and_sent_none_received_something_twice() {
     let mut rig = Rig::with_flight(10);
     rig.wait(40);
