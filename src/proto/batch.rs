@@ -47,6 +47,8 @@ pub struct Batch {
     segment_size: usize,
     count: usize,
     count_max: usize,
+    /// Not uTP: nobody but the sender may change a byte of it.
+    foreign: bool,
 }
 
 impl Batch {
@@ -59,6 +61,7 @@ impl Batch {
             segment_size: 0,
             count: 0,
             count_max: max_segments.max(1),
+            foreign: false,
         }
     }
 
@@ -94,6 +97,17 @@ impl Batch {
         self.count += 1;
     }
 
+    /// Adds a datagram that is not uTP to an empty batch. It is left alone when the batch is
+    /// [stamped again](Self::restamp).
+    ///
+    /// # Panics
+    /// If the batch is not empty, or does not [admit](Self::admits) it.
+    pub fn push_foreign(&mut self, datagram: &[u8]) {
+        assert!(self.is_empty(), "a foreign datagram travels alone");
+        self.push(datagram.len(), |out| out.copy_from_slice(datagram));
+        self.foreign = true;
+    }
+
     /// How many datagrams it holds.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -126,6 +140,9 @@ impl Batch {
     /// Writes a fresh send time into every datagram from number `first` on: the wait for a full socket is not a
     /// delay of the path.
     pub fn restamp(&mut self, first: usize, now: Instant) {
+        if self.foreign {
+            return;
+        }
         let (len, size) = (self.len, self.segment_size.max(1));
         for datagram in self.buffer[..len].chunks_mut(size).skip(first) {
             wire::restamp(datagram, now.stamp());
@@ -137,6 +154,7 @@ impl Batch {
         self.len = 0;
         self.count = 0;
         self.segment_size = 0;
+        self.foreign = false;
     }
 }
 
@@ -189,5 +207,17 @@ mod tests {
         batch.restamp(1, Instant::from_micros(0x0102_0304));
         let stamps: Vec<_> = batch.datagrams().map(|datagram| datagram[4..8].to_vec()).collect();
         assert_eq!(stamps, [vec![0x21; 4], vec![1, 2, 3, 4], vec![1, 2, 3, 4]]);
+    }
+
+    #[test]
+    fn a_foreign_datagram_is_never_stamped() {
+        let mut batch = Batch::new(4);
+        batch.push_foreign(b"d1:y1:qe");
+        batch.restamp(0, Instant::from_micros(7));
+        assert_eq!(batch.bytes(), b"d1:y1:qe");
+        batch.clear();
+        batch.push(20, |out| out.fill(0x21));
+        batch.restamp(0, Instant::from_micros(7));
+        assert_eq!(batch.bytes()[4..8], [0, 0, 0, 7]);
     }
 }

@@ -293,7 +293,7 @@ impl Endpoint {
 
     fn write_foreign(&mut self, batch: &mut Batch) -> Option<Path> {
         let Foreign { path, bytes } = self.foreign.pop_front()?;
-        batch.push(bytes.len(), |out| out.copy_from_slice(&bytes));
+        batch.push_foreign(&bytes);
         Some(path)
     }
 
