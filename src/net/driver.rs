@@ -1,0 +1,353 @@
+//! The driver: one task that moves datagrams between sockets and an endpoint, in turns of bounded length.
+//!
+//! ```text
+//!   turn:  receive ─▶ read the mail ─▶ fire timers ─▶ send
+//!   then:  more to do? let others run, then again · else wait for: datagrams · room to send · time · mail
+//! ```
+//!
+//! Acks, wake-ups and timer changes happen once per connection and turn, because they are looked at after everything
+//! that was there has been received. Nothing that concerns a single datagram ends the driver: see [`Datagrams`].
+
+use std::array;
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use rand::TryRng;
+use rand::rngs::SysRng;
+use tokio::sync::watch;
+
+use super::clock::{Alarm, Clock};
+use super::counters::{IoCounters, IoCounts};
+use super::socket::{Datagrams, GrantedBuffers, Run};
+use crate::config::Config;
+use crate::error::CloseReason;
+use crate::proto::batch::{Batch, Path, SocketId};
+use crate::proto::endpoint::{Endpoint, Shared};
+
+/// Datagrams received from one socket per turn, give or take a run: about a millisecond of work, so about that much
+/// error in the delays that are measured.
+const RECEIVE_MAX: usize = 256;
+
+/// Batches sent per turn, for the same reason.
+const BATCHES_MAX: usize = 64;
+
+/// Batches sent between two looks at the clock.
+const BATCHES_PER_CLOCK: usize = 16;
+
+/// Turns without pause for other tasks while each of them finds a little.
+const TURNS_MAX: usize = 4;
+
+/// Receive buffers filled by one call, at most.
+const BUFFERS_MAX: usize = 16;
+
+/// Errors of receiving in a row, without a datagram or an empty queue between them, that mean that the socket is gone
+/// without saying so.
+const ERRORS_MAX: u32 = 100_000;
+
+/// Moves the datagrams of an endpoint: to be spawned, or polled by hand.
+///
+/// Comes with [`UtpSocket::over`](crate::UtpSocket::over). Ends when the socket has been closed and everything is
+/// delivered, or when a transport is gone. If it is dropped before that, every connection fails with
+/// [`EndpointClosed`](CloseReason::EndpointClosed).
+pub struct Driver<S: Datagrams> {
+    endpoint: Endpoint,
+    shared: Arc<Shared>,
+    /// In the order of their [`SocketId`].
+    sockets: Vec<S>,
+    clock: Clock,
+    space: ReceiveSpace,
+    batch: Batch,
+    /// What of `batch` waits for room in a socket. It holds up the other sockets too: they mostly share the way out.
+    unsent: Option<Unsent>,
+    counts: IoCounts,
+    counters: Arc<IoCounters>,
+    /// Errors of receiving since the last sign of life.
+    errors_in_row: u32,
+    /// Nothing is ever said here. It closes when the driver is gone, after the sockets because of its place.
+    alive: watch::Sender<()>,
+}
+
+/// Where in the batch a full socket stopped us.
+#[derive(Clone, Copy, Debug)]
+struct Unsent {
+    path: Path,
+    skip: usize,
+}
+
+impl<S: Datagrams> Driver<S> {
+    /// An endpoint over these sockets.
+    ///
+    /// # Errors
+    /// Without a socket; a socket that cannot tell its address; a system without a source of randomness.
+    pub(crate) fn new(sockets: Vec<S>, config: Arc<Config>) -> io::Result<Self> {
+        if sockets.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no socket"));
+        }
+        let mut seed = [0; 32];
+        SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
+        let mut endpoint = Endpoint::new(config, seed);
+        for socket in &sockets {
+            let local = socket.local_addr()?;
+            match socket.is_dual_stack() {
+                true => endpoint.add_dual_stack_socket(local),
+                false => endpoint.add_socket(local),
+            };
+        }
+        let granted = sockets
+            .iter()
+            .map(Datagrams::granted_buffers)
+            .reduce(|a, b| GrantedBuffers { send: a.send.min(b.send), receive: a.receive.min(b.receive) });
+        Ok(Self {
+            shared: endpoint.shared(),
+            endpoint,
+            space: ReceiveSpace::for_sockets(&sockets),
+            sockets,
+            clock: Clock::start(),
+            batch: Batch::new(1),
+            unsent: None,
+            counts: IoCounts::default(),
+            counters: Arc::new(IoCounters::new(granted.unwrap_or_default())),
+            errors_in_row: 0,
+            alive: watch::Sender::new(()),
+        })
+    }
+
+    /// The applications' side of the endpoint.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// What went through the sockets.
+    pub(crate) fn counters(&self) -> Arc<IoCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Closes when the driver and its sockets are gone.
+    pub(crate) fn end(&self) -> watch::Receiver<()> {
+        self.alive.subscribe()
+    }
+
+    /// Drives until the socket is closed and drained. Must be polled within a tokio runtime with IO and time enabled.
+    ///
+    /// # Errors
+    /// When a transport is gone. Every connection has failed by then.
+    ///
+    /// # Cancel safety
+    /// Dropping it is the end of the socket: every connection fails with
+    /// [`EndpointClosed`](CloseReason::EndpointClosed).
+    pub async fn run(mut self) -> io::Result<()> {
+        let mut alarm = Alarm::new(self.clock);
+        let outcome = poll_fn(|cx| self.poll(cx, &mut alarm)).await;
+        if let Err(error) = &outcome {
+            tracing::warn!(%error, "the socket is gone");
+        }
+        outcome
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, alarm: &mut Alarm) -> Poll<io::Result<()>> {
+        for _ in 0..TURNS_MAX {
+            let more = self.turn()?;
+            if !more && self.unsent.is_none() && self.endpoint.is_drained() {
+                return Poll::Ready(Ok(()));
+            }
+            if more {
+                break;
+            }
+            if self.poll_idle(cx, alarm)?.is_pending() {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Everything that can be done now, within bounds. Returns whether more can be done at once.
+    fn turn(&mut self) -> io::Result<bool> {
+        let mut more = false;
+        for index in 0..self.sockets.len() {
+            more |= self.receive(index)?;
+        }
+        let now = self.clock.now();
+        self.endpoint.handle_mail(now);
+        self.endpoint.handle_timeout(now);
+        more |= self.send()?;
+        self.counters.publish(&self.counts);
+        Ok(more)
+    }
+
+    /// Hands what one socket has received to the endpoint. Returns whether the bound ended it.
+    fn receive(&mut self, index: usize) -> io::Result<bool> {
+        let Self { endpoint, sockets, space, counts, errors_in_row, .. } = self;
+        let (socket, id) = (&sockets[index], socket_id(index));
+        let now = self.clock.now();
+        let mut chunks = space.memory.chunks_exact_mut(socket.receive_buffer_len().max(1));
+        let mut buffers: [IoSliceMut<'_>; BUFFERS_MAX] =
+            array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+        let count = ReceiveSpace::count(socket);
+        let (buffers, runs) = (&mut buffers[..count], &mut space.runs[..count]);
+        let mut received = 0;
+        while received < RECEIVE_MAX {
+            match socket.try_recv(buffers, runs) {
+                Ok(filled) => {
+                    *errors_in_row = 0;
+                    counts.receive_calls += 1;
+                    for (buffer, run) in buffers.iter().zip(&runs[..filled]) {
+                        received += run.datagrams();
+                        counts.datagrams_received += run.datagrams() as u64;
+                        counts.bytes_received += run.len as u64;
+                        let path = Path { socket: id, peer: run.from };
+                        endpoint.handle_datagrams(now, path, &buffer[..run.len], run.stride);
+                    }
+                    // That was all there was. Asking again is the next turn's business: acks go first.
+                    if filled < buffers.len() {
+                        return Ok(false);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    *errors_in_row = 0;
+                    return Ok(false);
+                }
+                Err(error) => {
+                    *errors_in_row += 1;
+                    if is_gone(&error) || *errors_in_row > ERRORS_MAX {
+                        return Err(error);
+                    }
+                    tracing::trace!(%error, "receiving");
+                    counts.receive_errors += 1;
+                    received += 1;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sends what is due. Returns whether the bound ended it.
+    fn send(&mut self) -> io::Result<bool> {
+        let mut now = self.clock.now();
+        if let Some(unsent) = self.unsent.take() {
+            // The wait for the socket must not look like a delay of the path.
+            self.batch.restamp(unsent.skip, now);
+            if !self.send_batch(unsent)? {
+                return Ok(false);
+            }
+        }
+        self.batch.set_max_segments(self.sockets.iter().map(Datagrams::max_segments).min().unwrap_or(1));
+        for round in 1..=BATCHES_MAX {
+            self.batch.clear();
+            let Some(path) = self.endpoint.poll_transmit(now, &mut self.batch) else { return Ok(false) };
+            if !self.send_batch(Unsent { path, skip: 0 })? {
+                return Ok(false);
+            }
+            if round % BATCHES_PER_CLOCK == 0 {
+                now = self.clock.now();
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sends what is left of the batch. Returns false if the socket is full; the rest is kept then.
+    fn send_batch(&mut self, from: Unsent) -> io::Result<bool> {
+        let Unsent { path, mut skip } = from;
+        let socket = &self.sockets[usize::from(path.socket.get())];
+        let (total, size, bytes) = (self.batch.len(), self.batch.segment_size(), self.batch.bytes().len());
+        let mut may_repeat = true;
+        while skip < total {
+            match socket.try_send(path.peer, &self.batch, skip) {
+                Ok(taken) => {
+                    let end = total.min(skip + taken.max(1));
+                    self.counts.send_calls += 1;
+                    self.counts.datagrams_sent += (end - skip) as u64;
+                    self.counts.bytes_sent += (bytes.min(end * size) - skip * size) as u64;
+                    skip = end;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.unsent = Some(Unsent { path, skip });
+                    return Ok(false);
+                }
+                Err(error) if is_gone(&error) => return Err(error),
+                Err(error) => {
+                    tracing::trace!(%error, peer = %path.peer, "sending");
+                    self.counts.send_errors += 1;
+                    // Some systems report an ICMP answer to an earlier datagram here, and have sent nothing.
+                    let about_another = is_answer_to_another(&error);
+                    if !(about_another && std::mem::take(&mut may_repeat)) {
+                        // Lost, all that the call would have taken; the peer's acks will tell.
+                        skip += socket.max_segments().max(1);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits for something to do. Whatever is found ready is not waited for any more, so a turn has to follow.
+    fn poll_idle(&self, cx: &mut Context<'_>, alarm: &mut Alarm) -> Poll<io::Result<()>> {
+        if self.shared.register_driver(cx.waker()) {
+            return Poll::Ready(Ok(()));
+        }
+        for (index, socket) in self.sockets.iter().enumerate() {
+            if socket.poll_recv_ready(cx)?.is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            let is_full = self.unsent.is_some_and(|unsent| unsent.path.socket == socket_id(index));
+            if is_full && socket.poll_send_ready(cx)?.is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        match self.endpoint.poll_timeout() {
+            Some(deadline) => alarm.poll_reached(cx, deadline).map(Ok),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<S: Datagrams> Drop for Driver<S> {
+    fn drop(&mut self) {
+        self.counters.publish(&self.counts);
+        self.endpoint.shut_down(CloseReason::EndpointClosed);
+    }
+}
+
+impl<S: Datagrams> fmt::Debug for Driver<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addrs: Vec<Option<SocketAddr>> = self.sockets.iter().map(|s| s.local_addr().ok()).collect();
+        f.debug_struct("Driver").field("sockets", &addrs).finish_non_exhaustive()
+    }
+}
+
+/// Memory that datagrams are received into: allocated once, used for every call.
+struct ReceiveSpace {
+    memory: Vec<u8>,
+    runs: [Run; BUFFERS_MAX],
+}
+
+impl ReceiveSpace {
+    fn for_sockets<S: Datagrams>(sockets: &[S]) -> Self {
+        let needs = sockets.iter().map(|socket| Self::count(socket) * socket.receive_buffer_len());
+        Self { memory: vec![0; needs.max().unwrap_or(0)], runs: [Run::default(); BUFFERS_MAX] }
+    }
+
+    fn count<S: Datagrams>(socket: &S) -> usize {
+        socket.receive_buffers().clamp(1, BUFFERS_MAX)
+    }
+}
+
+fn socket_id(index: usize) -> SocketId {
+    debug_assert!(u16::try_from(index).is_ok(), "the endpoint numbers sockets with 16 bits");
+    #[expect(clippy::cast_possible_truncation, reason = "asserted above")]
+    SocketId::new(index as u16)
+}
+
+/// Whether an error says that the transport is gone for good.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// Whether an error of sending is the answer to something that was sent earlier.
+fn is_answer_to_another(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset)
+}

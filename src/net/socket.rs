@@ -1,0 +1,172 @@
+//! What the driver asks of a socket: the trait to implement for a transport of your own.
+//!
+//! Nothing here knows uTP. Datagrams may be lost, doubled and reordered by whatever implements this; they must
+//! arrive whole or not at all.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::proto::batch::Batch;
+
+/// Datagrams from one sender that one receive buffer holds, end to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Who sent them.
+    pub from: SocketAddr,
+    /// Bytes of the buffer that are used.
+    pub len: usize,
+    /// Bytes of each datagram; the last may be shorter. Equal to `len` if there is only one.
+    pub stride: usize,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self { from: SocketAddr::new(IpAddr::from([0; 4]), 0), len: 0, stride: 0 }
+    }
+}
+
+impl Run {
+    /// How many datagrams there are; an empty one counts.
+    #[must_use]
+    pub const fn datagrams(&self) -> usize {
+        if self.stride == 0 || self.len <= self.stride { 1 } else { self.len.div_ceil(self.stride) }
+    }
+}
+
+/// Kernel buffers as the system granted them, bytes; 0 where unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GrantedBuffers {
+    /// For sending.
+    pub send: usize,
+    /// For receiving.
+    pub receive: usize,
+}
+
+/// Something that moves datagrams: a UDP socket, a tunnel, a test.
+///
+/// A [`Driver`](super::Driver) is the only caller, from one task at a time, except for
+/// [`local_addr`](Self::local_addr). The `try_` verbs never wait; they say [`WouldBlock`](io::ErrorKind::WouldBlock)
+/// and the matching `poll_` verb then arranges a wake-up.
+///
+/// # Errors
+/// Every error of a `try_` verb but `WouldBlock` concerns that one datagram or batch (an ICMP answer to something sent
+/// earlier, a datagram too large, a full queue): it is counted and the driver goes on. A transport that is gone for
+/// good says [`BrokenPipe`](io::ErrorKind::BrokenPipe), or returns an error from a `poll_` verb: that ends the driver.
+pub trait Datagrams: Send + Sync + 'static {
+    /// Receives into `buffers`, and describes what each one that was filled holds in the entry of `runs` with the
+    /// same index. Returns how many were filled.
+    ///
+    /// Both slices have the same length, [`receive_buffers`](Self::receive_buffers); each buffer holds
+    /// [`receive_buffer_len`](Self::receive_buffer_len) bytes.
+    ///
+    /// # Errors
+    /// `WouldBlock` if nothing is there; see the trait for the others.
+    fn try_recv(&self, buffers: &mut [IoSliceMut<'_>], runs: &mut [Run]) -> io::Result<usize>;
+
+    /// Sends datagrams of `batch` to `peer`, beginning with number `skip`, as many as one call takes. Returns how
+    /// many were taken, at least one.
+    ///
+    /// # Errors
+    /// `WouldBlock` if none could be taken; see the trait for the others.
+    fn try_send(&self, peer: SocketAddr, batch: &Batch, skip: usize) -> io::Result<usize>;
+
+    /// Waits until [`try_recv`](Self::try_recv) may find something. May be ready too early.
+    ///
+    /// # Errors
+    /// Only if the transport is gone.
+    fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Waits until [`try_send`](Self::try_send) may succeed. May be ready too early.
+    ///
+    /// # Errors
+    /// Only if the transport is gone.
+    fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// The address that peers send to, as far as it is known here. Its family decides which peers this socket can
+    /// reach.
+    ///
+    /// # Errors
+    /// If it cannot be told.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Whether this is an IPv6 transport that reaches IPv4 as well, with addresses of the form `::ffff:a.b.c.d` in
+    /// both directions.
+    fn is_dual_stack(&self) -> bool {
+        false
+    }
+
+    /// Most datagrams that one send may carry now (segmentation offload). May change.
+    fn max_segments(&self) -> usize {
+        1
+    }
+
+    /// How many buffers one receive may fill.
+    fn receive_buffers(&self) -> usize {
+        1
+    }
+
+    /// How large each receive buffer has to be, bytes: the largest run that can arrive.
+    fn receive_buffer_len(&self) -> usize {
+        65_536
+    }
+
+    /// Kernel buffers that back this transport.
+    fn granted_buffers(&self) -> GrantedBuffers {
+        GrantedBuffers::default()
+    }
+}
+
+impl<S: Datagrams + ?Sized> Datagrams for Arc<S> {
+    fn try_recv(&self, buffers: &mut [IoSliceMut<'_>], runs: &mut [Run]) -> io::Result<usize> {
+        (**self).try_recv(buffers, runs)
+    }
+
+    fn try_send(&self, peer: SocketAddr, batch: &Batch, skip: usize) -> io::Result<usize> {
+        (**self).try_send(peer, batch, skip)
+    }
+
+    fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_recv_ready(cx)
+    }
+
+    fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_send_ready(cx)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        (**self).local_addr()
+    }
+
+    fn is_dual_stack(&self) -> bool {
+        (**self).is_dual_stack()
+    }
+
+    fn max_segments(&self) -> usize {
+        (**self).max_segments()
+    }
+
+    fn receive_buffers(&self) -> usize {
+        (**self).receive_buffers()
+    }
+
+    fn receive_buffer_len(&self) -> usize {
+        (**self).receive_buffer_len()
+    }
+
+    fn granted_buffers(&self) -> GrantedBuffers {
+        (**self).granted_buffers()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_counts_its_short_last_datagram() {
+        let run = |len, stride| Run { len, stride, ..Run::default() }.datagrams();
+        assert_eq!((run(0, 0), run(7, 7), run(2800, 1400), run(2801, 1400)), (1, 1, 2, 3));
+    }
+}

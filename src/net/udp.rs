@@ -1,0 +1,250 @@
+//! UDP sockets of the operating system, through quinn-udp: many datagrams per call in both directions where the
+//! system can do it, one by one where it cannot, and never fragments.
+
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+use super::socket::{Datagrams, GrantedBuffers, Run};
+use crate::proto::batch::Batch;
+
+/// Buffers per receive call: a merged run fills one with up to 64 KiB, so a few of them are a full receive phase,
+/// and more would only spread over the cache.
+const RECEIVE_BUFFERS: usize = if quinn_udp::BATCH_SIZE < 8 { quinn_udp::BATCH_SIZE } else { 8 };
+
+/// A UDP socket: the transport that [`UtpSocket::bind`](crate::UtpSocket::bind) uses.
+#[derive(Debug)]
+pub struct Udp {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    dual_stack: bool,
+    granted: GrantedBuffers,
+}
+
+impl Udp {
+    /// Binds to `addr` and asks the system for kernel buffers of `buffer` bytes each way.
+    ///
+    /// `[::]` takes IPv4 as well, where the system allows it. Must be called within a tokio runtime with IO enabled.
+    ///
+    /// # Errors
+    /// What the system says: the address is in use, or not ours.
+    pub fn bind(addr: SocketAddr, buffer: usize) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+        if matches!(addr, SocketAddr::V6(v6) if v6.ip().is_unspecified())
+            && let Err(error) = socket.set_only_v6(false)
+        {
+            tracing::debug!(%error, "IPv6 only");
+        }
+        ask_for_buffers(&socket, buffer);
+        // Registering with tokio needs it, and quinn-udp only sets it later.
+        socket.set_nonblocking(true)?;
+        socket.bind(&addr.into())?;
+        Self::from_std(socket.into())
+    }
+
+    /// Takes over a socket that is already bound, with options as they are. Must not be connected.
+    ///
+    /// Must be called within a tokio runtime with IO enabled.
+    ///
+    /// # Errors
+    /// If the system refuses the options that are needed, or tokio the socket.
+    pub fn from_std(socket: std::net::UdpSocket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let state = UdpSocketState::new((&socket).into())?;
+        let options = SockRef::from(&socket);
+        let granted = GrantedBuffers {
+            send: options.send_buffer_size().unwrap_or(0),
+            receive: options.recv_buffer_size().unwrap_or(0),
+        };
+        let dual_stack = match socket.local_addr()? {
+            SocketAddr::V6(v6) => v6.ip().is_unspecified() && !options.only_v6()?,
+            SocketAddr::V4(_) => false,
+        };
+        Ok(Self { socket: UdpSocket::from_std(socket)?, state, dual_stack, granted })
+    }
+
+    /// The socket underneath, for options that are not ours to set.
+    #[must_use]
+    pub const fn socket(&self) -> &UdpSocket {
+        &self.socket
+    }
+
+    fn send_once(&self, destination: SocketAddr, contents: &[u8], segment: usize) -> io::Result<()> {
+        let segment_size = (contents.len() > segment).then_some(segment);
+        let transmit = Transmit { destination, ecn: None, contents, segment_size, src_ip: None };
+        self.socket.try_io(Interest::WRITABLE, || self.state.try_send((&self.socket).into(), &transmit))
+    }
+}
+
+/// A system that has a limit may refuse the request or grant less, depending on which system it is: so ask for less
+/// and less until it agrees, and let the caller read what came of it.
+fn ask_for_buffers(socket: &Socket, bytes: usize) {
+    let ask = |set: &dyn Fn(usize) -> io::Result<()>| {
+        let mut wanted = bytes;
+        while wanted >= 8192 && set(wanted).is_err() {
+            wanted /= 2;
+        }
+    };
+    ask(&|bytes| socket.set_recv_buffer_size(bytes));
+    ask(&|bytes| socket.set_send_buffer_size(bytes));
+}
+
+impl Datagrams for Udp {
+    fn try_recv(&self, buffers: &mut [IoSliceMut<'_>], runs: &mut [Run]) -> io::Result<usize> {
+        let mut meta = [RecvMeta::default(); RECEIVE_BUFFERS];
+        let count = buffers.len().min(RECEIVE_BUFFERS);
+        let filled = self.socket.try_io(Interest::READABLE, || {
+            self.state.recv((&self.socket).into(), &mut buffers[..count], &mut meta[..count])
+        })?;
+        for (run, meta) in runs.iter_mut().zip(&meta[..filled]) {
+            *run = Run { from: meta.addr, len: meta.len, stride: meta.stride };
+        }
+        Ok(filled)
+    }
+
+    fn try_send(&self, peer: SocketAddr, batch: &Batch, skip: usize) -> io::Result<usize> {
+        let segment = batch.segment_size();
+        let rest = &batch.bytes()[skip * segment..];
+        let left = batch.len() - skip;
+        // Read at every send: quinn-udp lowers it to one when it finds that the way out cannot segment.
+        let count = left.min(self.state.max_gso_segments());
+        let together = &rest[..rest.len().min(count * segment)];
+        match self.send_once(peer, together, segment) {
+            Ok(()) => Ok(count),
+            // Nothing of it left, and from now on they go one by one.
+            Err(error)
+                if count > 1
+                    && error.kind() != io::ErrorKind::WouldBlock
+                    && self.state.max_gso_segments() == 1 =>
+            {
+                self.send_once(peer, &rest[..rest.len().min(segment)], segment).map(|()| 1)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_recv_ready(cx)
+    }
+
+    fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_send_ready(cx)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    fn is_dual_stack(&self) -> bool {
+        self.dual_stack
+    }
+
+    fn max_segments(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+
+    fn receive_buffers(&self) -> usize {
+        RECEIVE_BUFFERS
+    }
+
+    // The default length holds the largest UDP datagram, and the largest merged run: a buffer that is too small
+    // would cut datagrams, and a cut datagram looks like a whole one.
+
+    fn granted_buffers(&self) -> GrantedBuffers {
+        self.granted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use std::future::poll_fn;
+
+    use super::*;
+
+    async fn receive(socket: &Udp, datagrams: usize) -> Vec<(SocketAddr, Vec<u8>)> {
+        let mut space = vec![0; RECEIVE_BUFFERS * socket.receive_buffer_len()];
+        let mut got = Vec::new();
+        while got.len() < datagrams {
+            let mut buffers: Vec<_> =
+                space.chunks_mut(socket.receive_buffer_len()).map(IoSliceMut::new).collect();
+            let mut runs = [Run::default(); RECEIVE_BUFFERS];
+            match socket.try_recv(&mut buffers, &mut runs) {
+                Ok(filled) => {
+                    for (buffer, run) in buffers.iter().zip(&runs[..filled]) {
+                        got.extend(buffer[..run.len].chunks(run.stride).map(|one| (run.from, one.to_vec())));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    poll_fn(|cx| socket.poll_recv_ready(cx)).await.unwrap();
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        got
+    }
+
+    fn send_all(socket: &Udp, peer: SocketAddr, batch: &Batch) -> usize {
+        let (mut sent, mut calls) = (0, 0);
+        while sent < batch.len() {
+            sent += socket.try_send(peer, batch, sent).unwrap();
+            calls += 1;
+        }
+        calls
+    }
+
+    fn batch_of(sizes: &[usize]) -> Batch {
+        let mut batch = Batch::new(64);
+        for (index, &size) in sizes.iter().enumerate() {
+            batch.push(size, |out| out.fill(u8::try_from(index).unwrap()));
+        }
+        batch
+    }
+
+    #[tokio::test]
+    async fn a_batch_arrives_as_the_datagrams_it_was_made_of() {
+        let (a, b) = (udp("127.0.0.1:0"), udp("127.0.0.1:0"));
+        let batch = batch_of(&[1400, 1400, 1400, 7]);
+        poll_fn(|cx| a.poll_send_ready(cx)).await.unwrap();
+        let calls = send_all(&a, b.local_addr().unwrap(), &batch);
+        assert_eq!(calls, if a.max_segments() > 1 { 1 } else { 4 });
+        let got = receive(&b, 4).await;
+        let expected: Vec<_> = batch.datagrams().map(|one| (a.local_addr().unwrap(), one.to_vec())).collect();
+        assert_eq!(got, expected);
+    }
+
+    #[tokio::test]
+    async fn one_socket_speaks_both_families() {
+        let (six, four) = (udp("[::]:0"), udp("127.0.0.1:0"));
+        assert!(six.is_dual_stack() && !four.is_dual_stack() && !udp("[::1]:0").is_dual_stack());
+        poll_fn(|cx| four.poll_send_ready(cx)).await.unwrap();
+        let port = six.local_addr().unwrap().port();
+        send_all(&four, SocketAddr::new([127, 0, 0, 1].into(), port), &batch_of(&[3]));
+        let (from, _) = receive(&six, 1).await.remove(0);
+        assert_eq!(
+            from,
+            SocketAddr::new("::ffff:127.0.0.1".parse().unwrap(), four.local_addr().unwrap().port())
+        );
+        poll_fn(|cx| six.poll_send_ready(cx)).await.unwrap();
+        send_all(&six, from, &batch_of(&[5]));
+        assert_eq!(receive(&four, 1).await[0].1, [0; 5]);
+    }
+
+    #[tokio::test]
+    async fn kernel_buffers_are_asked_for_and_reported() {
+        let small = Udp::bind("127.0.0.1:0".parse().unwrap(), 16 << 10).unwrap().granted_buffers();
+        let large = Udp::bind("127.0.0.1:0".parse().unwrap(), 128 << 10).unwrap().granted_buffers();
+        assert!(small.send >= 8 << 10 && large.send > small.send, "{small:?} {large:?}");
+        assert!(small.receive >= 8 << 10 && large.receive > small.receive, "{small:?} {large:?}");
+    }
+
+    fn udp(addr: &str) -> Udp {
+        Udp::bind(addr.parse().unwrap(), 1 << 20).unwrap()
+    }
+}
