@@ -1,1 +1,19 @@
-//! What users see.
+//! What users see: sockets, listeners and streams with the manners of tokio's TCP.
+//!
+//! Takes no protocol decisions, and touches connections through their handles only.
+
+mod foreign;
+mod listener;
+mod socket;
+mod split;
+mod stream;
+
+pub use foreign::Foreign;
+pub use listener::{Incoming, UtpListener};
+pub use socket::{Connect, UtpSocket};
+pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
+pub use stream::UtpStream;
+
+pub use crate::net::{Datagrams, Driver, GrantedBuffers, MemoryHub, MemorySocket, Run, Udp};
+pub use crate::proto::batch::Batch;
+pub use crate::wire::ConnId;
