@@ -38,6 +38,9 @@ impl Connection {
         if expired(&mut self.timers.syn, now) {
             self.due.syn = true;
         }
+        if expired(&mut self.timers.trim, now) {
+            self.on_trim(now);
+        }
         if self.state.is_open() {
             self.handle_open_timeout(now);
         }
@@ -70,9 +73,6 @@ impl Connection {
         }
         if expired(&mut self.timers.keepalive, now) {
             self.on_keepalive(now);
-        }
-        if expired(&mut self.timers.trim, now) {
-            self.on_trim(now);
         }
     }
 

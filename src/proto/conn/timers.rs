@@ -43,9 +43,9 @@ impl Timers {
         .min()
     }
 
-    /// Stops what has to do with moving data.
+    /// Stops what has to do with moving data: all but giving memory back.
     pub(super) fn stop_data(&mut self) {
-        *self = Self { linger: self.linger, trim: self.trim, ..Self::default() };
+        *self = Self { trim: self.trim, ..Self::default() };
     }
 }
 

@@ -6,6 +6,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps nothing has failed, and says where")]
 
 mod b_handshake;
+mod c_acks;
+mod c_recovery;
+mod c_window;
+mod d_close;
+mod d_reset;
 
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
@@ -37,6 +42,19 @@ impl Heard {
     }
 }
 
+/// The headers of packets of one kind.
+pub(super) fn only(kind: Kind, heard: &[Heard]) -> Vec<Header> {
+    heard.iter().map(Heard::header).filter(|header| header.kind == kind).collect()
+}
+
+pub(super) const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub(super) const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
 pub(super) fn path() -> Path {
     Path { socket: SocketId::new(0), peer: SocketAddr::from(([127, 0, 0, 1], 9)) }
 }
@@ -56,6 +74,17 @@ fn drain(connection: &mut Connection, now: Instant) -> Vec<Heard> {
         heard.extend(batch.datagrams().map(|bytes| Heard { at: now, bytes: bytes.to_vec() }));
     }
     panic!("a connection that never stops sending");
+}
+
+/// A deadline that stays in the past would make a driver turn on the spot.
+#[derive(Debug, Default)]
+struct Spins(u32);
+
+impl Spins {
+    fn check(&mut self, now: Instant, next: Instant, connection: &Connection) {
+        self.0 = if next > now { 0 } else { self.0 + 1 };
+        assert!(self.0 < 100, "a deadline is left behind at {now}: {connection:#?}");
+    }
 }
 
 /// One connection, and a peer made by hand.
@@ -121,7 +150,9 @@ impl Raw {
     pub(super) fn pass_hearing(&mut self, time: Duration) -> Vec<Heard> {
         let end = self.now + time;
         let mut heard = self.hear();
+        let mut spins = Spins::default();
         while let Some(at) = self.conn.poll_timeout().filter(|at| *at <= end) {
+            spins.check(self.now, at, &self.conn);
             self.now = self.now.max(at);
             self.conn.handle_timeout(self.now);
             heard.extend(self.hear());
@@ -162,6 +193,27 @@ impl Raw {
 
     pub(super) fn read(&mut self) -> Vec<u8> {
         read_all(&mut self.conn)
+    }
+
+    /// Writes all of `data`, which must fit.
+    pub(super) fn write(&mut self, data: &[u8]) {
+        assert_eq!(self.conn.write(data), WriteOutcome::Written(data.len()));
+    }
+
+    /// The peer acknowledges everything that has been sent.
+    pub(super) fn acknowledge_all(&mut self) {
+        self.ack = self.conn.send.next_seq().prev();
+        self.say(Kind::State, b"");
+    }
+
+    /// The peer has everything up to its usual acknowledgement, and the packets that these bits stand for.
+    pub(super) fn say_sack(&mut self, mask: &[u8]) {
+        let header = self.header(Kind::State);
+        let bytes = [&[0, u8::try_from(mask.len()).unwrap()], mask].concat();
+        let mut datagram = [0; HEADER_LEN].to_vec();
+        header.write(1, datagram.first_chunk_mut().unwrap());
+        datagram.extend(bytes);
+        self.conn.handle_packet(self.now, &Packet::decode(&datagram).unwrap());
     }
 }
 
@@ -238,6 +290,7 @@ impl Pair {
     /// Runs until `done`, or for at most `limit` of virtual time; returns whether it was done.
     pub(super) fn run(&mut self, limit: Duration, mut done: impl FnMut(&Self) -> bool) -> bool {
         let end = self.now + limit;
+        let mut spins = [Spins::default(), Spins::default()];
         loop {
             self.service();
             if done(self) {
@@ -249,6 +302,11 @@ impl Pair {
                 self.now = end;
                 return false;
             };
+            for (spins, connection) in spins.iter_mut().zip(&self.ends) {
+                if let Some(at) = connection.poll_timeout() {
+                    spins.check(self.now, at, connection);
+                }
+            }
             self.now = self.now.max(next);
             while self.in_transit.peek().is_some_and(|next| next.0.0 <= self.now) {
                 let std::cmp::Reverse((_, _, to, bytes)) = self.in_transit.pop().unwrap();

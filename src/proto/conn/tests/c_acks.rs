@@ -1,0 +1,3 @@
+//! Row C: acknowledgements that we send, keepalives, and small writes.
+
+use super::*;

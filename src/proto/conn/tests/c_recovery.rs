@@ -1,0 +1,3 @@
+//! Row C: losses, masks and numbers that do not fit, and the retransmission timer.
+
+use super::*;

@@ -1,0 +1,3 @@
+//! Row C: receive windows, ours and the peer's.
+
+use super::*;

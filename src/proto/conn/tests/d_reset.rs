@@ -1,0 +1,3 @@
+//! Row D: RESETs, received and sent, and connections cut short.
+
+use super::*;
