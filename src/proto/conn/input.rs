@@ -231,8 +231,8 @@ impl Connection {
     pub(super) fn on_lost(&mut self, now: Instant, lost: &Lost) {
         self.counters.packets_lost += u64::from(lost.packets);
         // RFC 6675 §5: the first retransmission goes out whatever the window says; without it a peer that sends no
-        // SACK would leave the window full for ever.
-        self.due.probe = true;
+        // SACK would leave the window full for ever. After a loss that a probe repaired there is none.
+        self.due.probe |= self.send.has_lost();
         if lost.new_epoch {
             self.counters.congestion_events += 1;
             self.congestion.on_loss(&LossEvent {

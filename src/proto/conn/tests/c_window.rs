@@ -1,3 +1,26 @@
 //! Row C: receive windows, ours and the peer's.
 
 use super::*;
+
+#[test]
+fn c20_a_loss_that_a_probe_repaired_opens_no_window() {
+    let mut raw = Raw::dialled(unlimited());
+    raw.write(&[0; 2 * FULL]);
+    assert_eq!(raw.hear().len(), 2);
+    raw.pass(millis(20));
+    raw.ack = raw.ack.next();
+    raw.say(Kind::State, b"");
+    assert_eq!(raw.pass_hearing(millis(200)).len(), 1, "a tail probe");
+    raw.window = 2 * FULL as u32;
+    raw.ack = raw.ack.next();
+    raw.pass(millis(20));
+    raw.say(Kind::State, b"");
+    raw.write(&[0; 4 * FULL]);
+    assert_eq!(raw.hear().len(), 2);
+    raw.pass(millis(20));
+    raw.window = FULL as u32;
+    raw.ack = raw.ack.next();
+    raw.say(Kind::State, b"");
+    assert_eq!(raw.conn.stats().congestion_events, 1);
+    assert_eq!(raw.hear().len(), 0, "one full packet is in flight and the window is no larger");
+}

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::config::Congestion;
 use crate::proto::batch::{Batch, SocketId};
 use crate::wire::{ConnId, Delay, Extensions, Header, Kind, Packet, Timestamp};
 
@@ -62,6 +63,14 @@ pub(super) fn path() -> Path {
 pub(super) fn config() -> Config {
     Config::default().nodelay(true)
 }
+
+/// Full packets at once: no pacing, and no congestion control to speak of.
+pub(super) fn unlimited() -> Config {
+    config().pacing(false).congestion(Congestion::Fixed(1 << 20))
+}
+
+/// Payload of a full packet.
+pub(super) const FULL: usize = MTU_IPV4 as usize - HEADER_LEN;
 
 fn drain(connection: &mut Connection, now: Instant) -> Vec<Heard> {
     let mut batch = Batch::new(64);
