@@ -101,7 +101,7 @@ impl Connection {
             let room = u16::try_from(self.peer.window()).unwrap_or(u16::MAX);
             self.send.peek_new(room.clamp(1, self.payload_max()), false)?
         } else {
-            self.send.peek_new(self.payload_max(), self.holds_small())?
+            self.send.peek_new(self.payload_max(), self.holds_small() && !self.due.probe)?
         };
         self.admit(now, segment, batch, true).then_some(segment)
     }
