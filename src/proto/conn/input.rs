@@ -172,7 +172,8 @@ impl Connection {
         }
         if outcome.packets > 0 {
             self.on_progress(now, in_flight, &outcome);
-        } else if header.kind == Kind::State && advance == 0 && header.window == window_before {
+        } else if header.kind == Kind::State && advance == 0 && header.window <= window_before {
+            // A larger window is an update. A smaller one is what packets out of order leave (libtorrent).
             self.send.duplicate_ack();
         } else {
             return;

@@ -1,3 +1,35 @@
 //! Row C: losses, masks and numbers that do not fit, and the retransmission timer.
 
 use super::*;
+
+/// Connected, with `packets` full packets in flight; the first carries the number after our SYN's.
+fn flying(packets: usize) -> Raw {
+    let mut raw = Raw::dialled(unlimited());
+    raw.write(&pattern(packets * FULL));
+    assert_eq!(raw.hear().len(), packets);
+    raw.pass(millis(20));
+    raw
+}
+
+#[test]
+fn c17_duplicate_acks_count_while_the_window_shrinks() {
+    for shrinks in [0, 1380] {
+        let mut raw = flying(6);
+        for _ in 0..3 {
+            raw.say(Kind::State, b"");
+            raw.window -= shrinks;
+        }
+        let again = raw.hear();
+        assert_eq!((again.len(), again[0].header().seq), (1, OUR_SYN.next()), "shrinks by {shrinks}");
+    }
+}
+
+#[test]
+fn c17_window_updates_are_no_duplicate_acks() {
+    let mut raw = flying(6);
+    for _ in 0..9 {
+        raw.window += 1380;
+        raw.say(Kind::State, b"");
+    }
+    assert_eq!(raw.hear().len(), 0);
+}
