@@ -151,17 +151,15 @@ impl Connection {
     fn on_ack(&mut self, now: Instant, packet: &Packet<'_>) {
         let header = packet.header;
         let advance = header.ack.distance_from(self.send.last_acked());
-        if advance < 0 {
-            return;
-        }
         let needed = u32::from(self.payload_max());
         let window_before = self.peer.window();
         let was_shut = self.peer.shut_since().is_some();
+        // A keepalive carries an old acknowledgement and a new window.
         self.peer.advertise(now, header.sent_at, header.window, needed);
         if was_shut && self.peer.shut_since().is_none() {
             self.on_window_opened(now);
         }
-        if self.send.outstanding() == 0 {
+        if advance < 0 || self.send.outstanding() == 0 {
             return;
         }
         let in_flight = self.send.bytes_in_flight();

@@ -24,3 +24,29 @@ fn c20_a_loss_that_a_probe_repaired_opens_no_window() {
     assert_eq!(raw.conn.stats().congestion_events, 1);
     assert_eq!(raw.hear().len(), 0, "one full packet is in flight and the window is no larger");
 }
+
+#[test]
+fn c20_a_keepalive_opens_the_window() {
+    let mut raw = Raw::dialled(unlimited());
+    raw.write(b"sent");
+    raw.hear();
+    raw.window = 0;
+    raw.acknowledge_all();
+    raw.write(b"waits");
+    assert_eq!(raw.hear().len(), 0);
+    raw.pass(millis(20));
+    raw.window = 1 << 20;
+    raw.ack = raw.ack.prev();
+    raw.say(Kind::State, b"");
+    assert_eq!(raw.hear()[0].packet().payload, b"waits");
+}
+
+#[test]
+fn c20_an_overtaken_window_changes_nothing() {
+    let mut raw = Raw::dialled(unlimited());
+    let overtaken = Header { window: 0, ..raw.header(Kind::State) };
+    raw.pass(millis(1));
+    raw.say(Kind::State, b"");
+    raw.say_with(overtaken, Extensions::EMPTY, b"");
+    assert_eq!(raw.conn.stats().window_peer, raw.window);
+}
