@@ -168,7 +168,7 @@ impl Connection {
             self.rtt.sample(round_trip);
             self.tuner.round_trip(round_trip);
         }
-        if outcome.packets > 0 {
+        if outcome.packets > 0 || outcome.advanced {
             self.on_progress(now, in_flight, &outcome);
         } else if header.kind == Kind::State && advance == 0 && header.window <= window_before {
             // A larger window is an update. A smaller one is what packets out of order leave (libtorrent).

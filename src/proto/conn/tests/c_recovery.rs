@@ -33,3 +33,18 @@ fn c17_window_updates_are_no_duplicate_acks() {
     }
     assert_eq!(raw.hear().len(), 0);
 }
+
+#[test]
+fn c18_an_ack_of_what_a_mask_reported_before_frees_room_and_wakes_the_writer() {
+    let mut raw = Raw::dialled(unlimited().send_buffer(4096));
+    raw.write(&[0; 4096]);
+    assert_eq!(raw.hear().len(), 3);
+    raw.pass(millis(20));
+    raw.say_sack(&[0b11, 0, 0, 0]);
+    raw.ack = raw.ack.next();
+    raw.say(Kind::State, b"");
+    raw.conn.take_events();
+    raw.acknowledge_all();
+    assert!(raw.conn.take_events().intersects(Events::WRITABLE));
+    assert_eq!(raw.conn.stats().bytes_acked, 4096);
+}
