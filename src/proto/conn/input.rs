@@ -156,12 +156,18 @@ impl Connection {
         let was_shut = self.peer.shut_since().is_some();
         // A keepalive carries an old acknowledgement and a new window.
         self.peer.advertise(now, header.sent_at, header.window, needed);
-        if was_shut && self.peer.shut_since().is_none() {
+        let opened = was_shut && self.peer.shut_since().is_none();
+        if advance >= 0 && self.send.outstanding() > 0 {
+            self.apply_ack(now, packet, window_before);
+        }
+        if opened {
             self.on_window_opened(now);
         }
-        if advance < 0 || self.send.outstanding() == 0 {
-            return;
-        }
+    }
+
+    fn apply_ack(&mut self, now: Instant, packet: &Packet<'_>, window_before: u32) {
+        let header = packet.header;
+        let advance = header.ack.distance_from(self.send.last_acked());
         let in_flight = self.send.bytes_in_flight();
         let outcome = self.send.acknowledge(now, header.ack, packet.extensions.sack());
         if let Some(round_trip) = outcome.rtt {
@@ -183,10 +189,10 @@ impl Connection {
     }
 
     fn on_window_opened(&mut self, now: Instant) {
+        let probed = std::mem::take(&mut self.persist_tries) > 0 || self.rtt.backoffs() > 0;
         self.timers.persist = None;
-        self.persist_tries = 0;
         // What probed the shut window may have been thrown away: do not wait for its long timeout.
-        if self.send.outstanding() > 0 && self.send.queue_tail_probe() {
+        if probed && self.send.outstanding() > 0 && self.send.queue_tail_probe() {
             self.due.probe = true;
             self.rtt.reset_back_off();
             self.timers.retransmit = Some(now + self.rtt.rto());

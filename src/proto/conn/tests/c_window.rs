@@ -50,3 +50,19 @@ fn c20_an_overtaken_window_changes_nothing() {
     raw.say_with(overtaken, Extensions::EMPTY, b"");
     assert_eq!(raw.conn.stats().window_peer, raw.window);
 }
+
+#[test]
+fn c20_a_window_that_opens_costs_no_retransmission_unless_it_was_probed() {
+    let mut raw = Raw::dialled(unlimited());
+    raw.write(&[0; 4 * FULL]);
+    assert_eq!(raw.hear().len(), 4);
+    raw.pass(millis(20));
+    raw.window = 100;
+    raw.ack = raw.ack.next();
+    raw.say(Kind::State, b"");
+    raw.window = 1 << 20;
+    raw.ack = raw.ack.next();
+    raw.pass(millis(1));
+    raw.say(Kind::State, b"");
+    assert_eq!(raw.hear().len(), 0);
+}
