@@ -475,11 +475,11 @@ impl Shared {
 
     /// Does something under the lock that the driver should look at, and wakes it after that.
     fn post<R>(&self, change: impl FnOnce(&mut Mailbox, &mut Vec<Waker>) -> R) -> R {
-        self.with(|mailbox, woken| {
-            let result = change(mailbox, woken);
-            woken.extend(mailbox.notify());
-            result
-        })
+        let (result, driver) = self.with(|mailbox, woken| (change(mailbox, woken), mailbox.notify()));
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+        result
     }
 }
 

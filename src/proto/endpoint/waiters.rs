@@ -31,14 +31,17 @@ impl Interest {
     }
 }
 
-/// Ours: more tasks than anybody lets wait for one connection. Beyond it all are woken, and those that still have
-/// to wait come back: slower, never wrong.
-const WAITERS_MAX: usize = 32;
+/// Ours: more tasks than usually wait for one thing; a longer list may be full of tasks that have given up.
+const CROWD: usize = 32;
+
+/// Ours: the most tasks that may wait for one thing without waking each other. 96 KiB, and only if the application
+/// has started so many.
+const CROWD_MAX: usize = 4096;
 
 /// The tasks that wait for something of one owner. A task appears once, however many kinds it waits for.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
-    /// Never longer than [`WAITERS_MAX`].
+    /// At most [`CROWD_MAX`].
     list: Vec<Waiter>,
 }
 
@@ -49,16 +52,21 @@ struct Waiter {
 }
 
 impl Waiters {
-    /// Remembers that a task waits. If the list is full, everybody in it lands in `woken` instead, the new one too.
+    /// Remembers that a task waits.
+    ///
+    /// Nobody says when a task gives up waiting. So when the list is full, everybody in it lands in `woken`, and the
+    /// list may become twice as long: those that still wait come back and find room, the others are gone.
     pub(super) fn register(&mut self, waker: &Waker, interest: Interest, woken: &mut Vec<Waker>) {
         if let Some(known) = self.list.iter_mut().find(|known| known.waker.will_wake(waker)) {
             known.interest = known.interest.and(interest);
             return;
         }
-        if self.list.len() == WAITERS_MAX {
+        let len = self.list.len();
+        if len >= CROWD && len == self.list.capacity() {
             woken.extend(self.list.drain(..).map(|waiter| waiter.waker));
-            woken.push(waker.clone());
-            return;
+            if len < CROWD_MAX {
+                self.list.reserve_exact(2 * len);
+            }
         }
         self.list.push(Waiter { waker: waker.clone(), interest });
     }
@@ -79,6 +87,9 @@ impl Waiters {
                 woken.push(waiter.waker.clone());
                 at += 1;
             }
+        }
+        if self.list.is_empty() && self.list.capacity() > CROWD {
+            self.list = Vec::new();
         }
     }
 }
@@ -147,14 +158,37 @@ mod tests {
     }
 
     #[test]
-    fn a_full_list_is_woken_and_nobody_is_forgotten() {
-        let tasks: Vec<_> = (0..=WAITERS_MAX).map(|_| task()).collect();
+    fn tasks_that_gave_up_do_not_pile_up_and_one_that_stays_is_woken() {
         let mut waiters = Waiters::default();
         let mut woken = Vec::new();
-        for (_, waker) in &tasks {
-            waiters.register(waker, READ, &mut woken);
+        let (count, stays) = task();
+        waiters.register(&stays, READ, &mut woken);
+        for _ in 0..10_000 {
+            waiters.register(&task().1, READ, &mut woken);
+            // The one that stays comes back when it is woken.
+            if woken.drain(..).any(|waker| waker.will_wake(&stays)) {
+                waiters.register(&stays, READ, &mut Vec::new());
+            }
+            assert!(waiters.list.len() <= CROWD_MAX);
         }
-        assert_eq!(woken.len(), WAITERS_MAX + 1);
-        assert!(waiters.list.is_empty());
+        waiters.take(READ, &mut woken);
+        wake_all(&mut woken);
+        assert_eq!((count.0.load(Ordering::Relaxed), waiters.list.capacity()), (1, 0));
+    }
+
+    #[test]
+    fn a_thousand_tasks_wait_without_waking_each_other_for_ever() {
+        let tasks: Vec<_> = (0..1000).map(|_| task()).collect();
+        let mut waiters = Waiters::default();
+        let mut woken: Vec<Waker> = tasks.iter().map(|(_, waker)| waker.clone()).collect();
+        let mut wakes = 0;
+        while !woken.is_empty() {
+            for waker in std::mem::take(&mut woken) {
+                wakes += 1;
+                waiters.register(&waker, READ, &mut woken);
+            }
+        }
+        assert_eq!(waiters.list.len(), 1000);
+        assert!(wakes < 4000, "{wakes}");
     }
 }
