@@ -268,7 +268,7 @@ impl Handle {
     /// Tries something, and registers the task under the same lock if it has to wait.
     fn poll<R>(
         &self,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
         interest: Interest,
         attempt: impl FnOnce(&mut Inner) -> Poll<R>,
     ) -> Poll<R> {

@@ -5,6 +5,24 @@ use std::task::Wake;
 
 use super::*;
 
+fn shared_between_threads<T: Send + Sync>() {}
+
+#[test]
+fn what_applications_hold_may_be_shared_between_threads() {
+    shared_between_threads::<Handle>();
+    shared_between_threads::<Incoming>();
+    shared_between_threads::<Lease>();
+    fn sent<T: Send>() {}
+    sent::<Endpoint>();
+}
+
+#[test]
+fn a_place_in_the_tables_is_small() {
+    use crate::proto::endpoint::{Entry, cell::Cell};
+    let bytes = size_of::<Cell>() + size_of::<Entry>();
+    assert!(bytes <= 2560, "{bytes} bytes, buffers and controller not counted");
+}
+
 #[derive(Default)]
 struct Count(AtomicUsize);
 
@@ -97,6 +115,26 @@ fn an_application_that_keeps_a_buffer_full_wakes_the_driver_once() {
     assert!(pair.a.lease.register_driver(&waker), "there is mail");
     pair.a.endpoint.handle_mail(pair.now);
     assert!(!pair.a.lease.has_mail() && pair.a.endpoint.ready_len() == 1);
+    assert!(matches!(ours.try_write(&[0; 3000]), Poll::Ready(Ok(3000))));
+    assert!(!pair.a.lease.has_mail(), "it has been told and has not been there yet");
+}
+
+#[test]
+fn after_each_visit_the_next_wish_is_posted_and_a_driver_that_is_awake_is_left_alone() {
+    let mut pair = Pair::new(Config::default());
+    let (ours, _theirs) = pair.connect();
+    let (count, waker) = counting();
+    for round in 1..=3 {
+        assert!(!pair.a.lease.register_driver(&waker));
+        assert!(matches!(ours.try_write(&[0; 30]), Poll::Ready(Ok(30))));
+        assert_eq!((pair.a.lease.has_mail(), count.get()), (true, round));
+        pair.settle();
+    }
+    assert!(!pair.a.lease.register_driver(&waker));
+    // A datagram woke it, not mail; mail that comes during its turn is found before it sleeps again.
+    pair.a.endpoint.handle_mail(pair.now);
+    assert!(matches!(ours.try_write(&[0; 30]), Poll::Ready(Ok(30))));
+    assert_eq!((pair.a.lease.register_driver(&waker), count.get()), (true, 3));
 }
 
 #[test]

@@ -161,6 +161,23 @@ fn foreign_datagrams_leave_through_the_same_socket_and_take_turns() {
 }
 
 #[test]
+fn foreign_datagrams_that_a_full_network_holds_back_are_bounded_and_not_forgotten() {
+    let mut side = Side::new(1, Config::default().foreign_queue(1));
+    let now = Instant::ZERO;
+    let ping = Bytes::from_static(b"d1:q4:ping");
+    for host in [1, 2] {
+        assert_eq!(side.lease.send_foreign(stranger(host), ping.clone()), Ok(()));
+        side.endpoint.handle_mail(now);
+    }
+    assert_eq!(side.lease.send_foreign(stranger(3), ping), Err(ForeignError::Full));
+    assert!(side.endpoint.has_work() && side.lease.has_mail());
+    assert_eq!(side.turn(now)[0].0, stranger(1));
+    assert!(side.lease.has_mail(), "the second one still lies there");
+    assert_eq!(side.turn(now)[0].0, stranger(2));
+    assert!(!side.lease.has_mail());
+}
+
+#[test]
 fn sources_that_cannot_be_answered_are_dropped() {
     let mut side = Side::listening(1, Config::default());
     for source in ["192.0.2.9:0", "0.0.0.0:9", "224.0.0.1:9", "255.255.255.255:9"] {

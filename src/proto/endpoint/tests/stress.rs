@@ -116,8 +116,7 @@ fn read_all(handle: &Handle) -> Vec<u8> {
 
 /// A writer and a reader on the same handle, each with a thread of its own.
 fn both_ways(handle: Handle, send: usize, expect: usize, len: usize) -> Vec<JoinHandle<()>> {
-    let (writer, reader) = (Arc::new(handle), ());
-    let () = reader;
+    let writer = Arc::new(handle);
     let reader = Arc::clone(&writer);
     vec![
         thread::spawn(move || write_all(&writer, &pattern(len, send))),
