@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::cell::{ACKED, CONNECT, Cell, FLUSH, Inner, READ, WRITE};
-use super::mailbox::Lease;
+use super::shared::Lease;
 use super::sockets::canonical;
 use super::waiters::{Interest, wake_all};
 use crate::error::CloseReason;

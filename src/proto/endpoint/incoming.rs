@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::cell::Cell;
 use super::handle::Handle;
-use super::mailbox::{Decision, Lease, Verdict};
+use super::mailbox::{Decision, Verdict};
+use super::shared::Lease;
 use super::sockets::canonical;
 use crate::error::CloseReason;
 use crate::proto::batch::Path;

@@ -2,66 +2,52 @@
 //!
 //! Applications post keys of connections that want service, connections to open, decisions about incoming ones and
 //! foreign datagrams; the driver posts incoming connections, foreign datagrams and the end. Everything is bounded
-//! by what its owner holds (a handle, an [`Incoming`]) or by a limit of the configuration. Knows no connection from
+//! by what its owner holds (a handle, an incoming connection) or by a limit of the configuration. Knows no connection from
 //! the inside.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::net::SocketAddr;
-use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::Waker;
 
 use bytes::Bytes;
 
 use super::cell::Cell;
-use super::foreign::{FOREIGN_BYTES_MAX, Foreign, ForeignError};
-use super::handle::Handle;
-use super::incoming::{Incoming, Offer};
+use super::foreign::Foreign;
+use super::incoming::Offer;
+use super::shared::Shared;
 use super::sockets::Sockets;
-use super::waiters::{Interest, Waiters, wake_all};
-use crate::config::Config;
+use super::waiters::{Interest, Waiters};
 use crate::error::CloseReason;
 use crate::proto::batch::{Path, SocketId};
-use crate::proto::conn::Connection;
-use crate::stats::SocketStats;
 use crate::storage::Key;
 use crate::wire::ConnId;
 
-/// The applications' side of an endpoint.
-///
-/// Whoever wants the endpoint to live takes a [`Lease`]; when the last one is dropped, it closes as if by
-/// [`close`](Self::close).
-pub struct Shared {
-    config: Arc<Config>,
-    mailbox: Mutex<Mailbox>,
-    stats: Mutex<SocketStats>,
-}
-
+/// What lies between the two.
 #[derive(Debug, Default)]
-struct Mailbox {
+pub(super) struct Mailbox {
     /// What the driver has not read yet.
-    mail: Mail,
+    pub(super) mail: Mail,
     /// There is mail, or something else the driver should look at.
-    unread: bool,
-    driver: Option<Waker>,
+    pub(super) unread: bool,
+    pub(super) driver: Option<Waker>,
     /// The driver waits for `driver` to be called.
-    asleep: bool,
+    pub(super) asleep: bool,
 
-    sockets: Sockets,
+    pub(super) sockets: Sockets,
     /// Sockets, handles and undecided incoming connections out there.
-    leases: usize,
-    listening: bool,
-    closing: bool,
-    ended: Option<CloseReason>,
-    drained: bool,
+    pub(super) leases: usize,
+    pub(super) listening: bool,
+    pub(super) closing: bool,
+    pub(super) ended: Option<CloseReason>,
+    pub(super) drained: bool,
 
-    /// Never longer than [`Config::accept_queue`].
-    incoming: VecDeque<Offer>,
+    /// Never longer than `Config::accept_queue`.
+    pub(super) incoming: VecDeque<Offer>,
     /// Somebody takes foreign datagrams.
-    foreign_wanted: bool,
-    foreign: VecDeque<Foreign>,
-    waiters: Waiters,
+    pub(super) foreign_wanted: bool,
+    pub(super) foreign: VecDeque<Foreign>,
+    pub(super) waiters: Waiters,
 }
 
 /// What the driver finds in the mailbox.
@@ -71,7 +57,7 @@ pub(super) struct Mail {
     pub(super) dirty: Vec<Key>,
     pub(super) opens: Vec<Open>,
     pub(super) decisions: Vec<Decision>,
-    /// Never longer than [`Config::foreign_queue`].
+    /// Never longer than `Config::foreign_queue`.
     pub(super) foreign: VecDeque<Foreign>,
     /// No new connections; the old ones end.
     pub(super) closing: bool,
@@ -99,29 +85,29 @@ pub(super) enum Verdict {
 }
 
 /// What tasks wait for.
-const INCOMING: Interest = Interest::kind(0);
-const FOREIGN: Interest = Interest::kind(1);
-const FOREIGN_ROOM: Interest = Interest::kind(2);
-const DRAINED: Interest = Interest::kind(3);
+pub(super) const INCOMING: Interest = Interest::kind(0);
+pub(super) const FOREIGN: Interest = Interest::kind(1);
+pub(super) const FOREIGN_ROOM: Interest = Interest::kind(2);
+pub(super) const DRAINED: Interest = Interest::kind(3);
 
 impl Mailbox {
-    fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.closing || self.ended.is_some()
     }
 
     /// Leaves a note for the driver, and returns its waker if it sleeps.
-    fn notify(&mut self) -> Option<Waker> {
+    pub(super) fn notify(&mut self) -> Option<Waker> {
         self.unread = true;
         if std::mem::take(&mut self.asleep) { self.driver.clone() } else { None }
     }
 
-    fn stop_listening(&mut self) {
+    pub(super) fn stop_listening(&mut self) {
         self.listening = false;
         let refuse = |offer: Offer| Decision { key: offer.key, verdict: Verdict::Refuse };
         self.mail.decisions.extend(self.incoming.drain(..).map(refuse));
     }
 
-    fn close(&mut self, woken: &mut Vec<Waker>) {
+    pub(super) fn close(&mut self, woken: &mut Vec<Waker>) {
         self.stop_listening();
         self.closing = true;
         self.mail.closing = true;
@@ -129,236 +115,14 @@ impl Mailbox {
     }
 }
 
-/// Connections.
-impl Shared {
-    /// Starts a connection. How it goes, [`Handle::poll_connected`] tells.
-    ///
-    /// With `id`, that is the receive id, which must be free; it may not be 65,535, which libutp cannot answer.
-    pub fn connect(self: &Arc<Self>, peer: SocketAddr, id: Option<ConnId>) -> Handle {
-        let lease = self.lease();
-        let path = self.lock().sockets.path_to(peer);
-        let reachable = path.is_some();
-        let path = path.unwrap_or(Path { socket: SocketId::new(0), peer });
-        let cell = Cell::new(path, Connection::connect(Arc::clone(&self.config), path));
-        let open = Open { cell: Arc::clone(&cell), id };
-        let refusal = if reachable {
-            self.post(|mailbox, _| match mailbox.is_closed() {
-                true => Some(mailbox.ended.unwrap_or(CloseReason::EndpointClosed)),
-                false => {
-                    mailbox.mail.opens.push(open);
-                    None
-                }
-            })
-        } else {
-            Some(CloseReason::Unreachable)
-        };
-        if let Some(reason) = refusal {
-            cell.fail(reason, &mut Vec::new());
-        }
-        Handle::new(cell, lease)
-    }
-
-    /// Whether SYNs are offered to [`poll_incoming`](Self::poll_incoming), or refused (as at the beginning).
-    ///
-    /// Switching it off refuses what is on offer.
-    pub fn set_listening(&self, listening: bool) {
-        self.post(|mailbox, _| match listening {
-            true => mailbox.listening = !mailbox.is_closed(),
-            false => mailbox.stop_listening(),
-        });
-    }
-
-    /// The next incoming connection; `None` once the endpoint is closed.
-    ///
-    /// Cancel safe: a connection is on offer until somebody gets it.
-    pub fn poll_incoming(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
-        self.with(|mailbox, woken| {
-            if let Some(offer) = mailbox.incoming.pop_front() {
-                mailbox.leases += 1;
-                let lease = Lease { shared: Arc::clone(self) };
-                return Poll::Ready(Some(Incoming::new(offer, lease)));
-            }
-            if mailbox.is_closed() {
-                return Poll::Ready(None);
-            }
-            mailbox.waiters.register(cx.waker(), INCOMING, woken);
-            Poll::Pending
-        })
-    }
-}
-
-/// Foreign datagrams.
-impl Shared {
-    /// Whether somebody takes the datagrams that are not uTP. If not, they are dropped and counted.
-    pub fn set_foreign(&self, wanted: bool) {
-        let dropped = self.with(|mailbox, _| {
-            mailbox.foreign_wanted = wanted;
-            if wanted { 0 } else { mailbox.foreign.drain(..).count() }
-        });
-        if dropped > 0 {
-            self.count(|stats| stats.dropped.foreign += dropped as u64);
-        }
-    }
-
-    /// The next datagram that is not uTP; `None` once the endpoint is closed.
-    ///
-    /// Cancel safe: a datagram is in the queue until somebody gets it.
-    pub fn poll_foreign(&self, cx: &mut Context<'_>) -> Poll<Option<Foreign>> {
-        self.with(|mailbox, woken| {
-            if let Some(foreign) = mailbox.foreign.pop_front() {
-                return Poll::Ready(Some(foreign));
-            }
-            if mailbox.is_closed() {
-                return Poll::Ready(None);
-            }
-            mailbox.waiters.register(cx.waker(), FOREIGN, woken);
-            Poll::Pending
-        })
-    }
-
-    /// Sends a datagram of whatever kind from a socket that reaches `peer`. There is no answer if it gets lost.
-    ///
-    /// # Errors
-    /// The queue is full, or what [`poll_send_foreign`](Self::poll_send_foreign) reports.
-    pub fn send_foreign(&self, peer: SocketAddr, bytes: Bytes) -> Result<(), ForeignError> {
-        self.post(|mailbox, _| self.queue_foreign(mailbox, peer, bytes))
-    }
-
-    /// Like [`send_foreign`](Self::send_foreign), and waits while the queue is full. Cancel safe: a datagram for
-    /// which it returned `Pending` has not been taken.
-    ///
-    /// # Errors
-    /// The datagram is too long, no socket reaches the peer, or the endpoint is closed.
-    pub fn poll_send_foreign(
-        &self,
-        cx: &mut Context<'_>,
-        peer: SocketAddr,
-        bytes: &Bytes,
-    ) -> Poll<Result<(), ForeignError>> {
-        self.post(|mailbox, woken| match self.queue_foreign(mailbox, peer, bytes.clone()) {
-            Err(ForeignError::Full) => {
-                mailbox.waiters.register(cx.waker(), FOREIGN_ROOM, woken);
-                Poll::Pending
-            }
-            result => Poll::Ready(result),
-        })
-    }
-
-    fn queue_foreign(
-        &self,
-        mailbox: &mut Mailbox,
-        peer: SocketAddr,
-        bytes: Bytes,
-    ) -> Result<(), ForeignError> {
-        if mailbox.is_closed() {
-            return Err(ForeignError::Closed);
-        }
-        if bytes.len() > FOREIGN_BYTES_MAX {
-            return Err(ForeignError::TooLong);
-        }
-        let path = mailbox.sockets.path_to(peer).ok_or(ForeignError::Unreachable)?;
-        if mailbox.mail.foreign.len() >= self.config.foreign_queue.max(1) {
-            return Err(ForeignError::Full);
-        }
-        mailbox.mail.foreign.push_back(Foreign { path, bytes });
-        Ok(())
-    }
-}
-
-/// The endpoint as a whole.
-impl Shared {
-    pub(super) fn new(config: Arc<Config>) -> Arc<Self> {
-        Arc::new(Self { config, mailbox: Mutex::default(), stats: Mutex::default() })
-    }
-
-    /// The settings of the endpoint.
-    #[must_use]
-    pub const fn config(&self) -> &Arc<Config> {
-        &self.config
-    }
-
-    /// A reason for the endpoint to live.
-    #[must_use]
-    pub fn lease(self: &Arc<Self>) -> Lease {
-        self.lock().leases += 1;
-        Lease { shared: Arc::clone(self) }
-    }
-
-    /// The address of a socket.
-    #[must_use]
-    pub fn local_addr(&self, socket: SocketId) -> Option<SocketAddr> {
-        self.lock().sockets.local_addr(socket)
-    }
-
-    /// Ends everything gracefully: no new connections; the old ones end their direction, and what is left after
-    /// [`Config::linger`] is aborted.
-    pub fn close(&self) {
-        self.post(|mailbox, woken| {
-            if !mailbox.is_closed() {
-                mailbox.close(woken);
-            }
-        });
-    }
-
-    /// Whether new connections are refused because the endpoint is closed or closing.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.lock().is_closed()
-    }
-
-    /// Ready once the endpoint is closed and no connection is left.
-    pub fn poll_drained(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.with(|mailbox, woken| {
-            if mailbox.drained {
-                return Poll::Ready(());
-            }
-            mailbox.waiters.register(cx.waker(), DRAINED, woken);
-            Poll::Pending
-        })
-    }
-
-    /// Numbers about the endpoint.
-    #[must_use]
-    pub fn stats(&self) -> SocketStats {
-        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds to the numbers: what the endpoint cannot know, such as system calls, comes from outside.
-    ///
-    /// `change` runs under a lock and should do nothing but add.
-    pub fn count(&self, change: impl FnOnce(&mut SocketStats)) {
-        change(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// The driver goes to sleep: `waker` is called for the next mail. If there is mail already, returns `true`, and
-    /// the driver should not sleep.
-    pub fn register_driver(&self, waker: &Waker) -> bool {
-        let mut mailbox = self.lock();
-        if mailbox.unread {
-            return true;
-        }
-        mailbox.asleep = true;
-        let old = match &mailbox.driver {
-            Some(known) if known.will_wake(waker) => None,
-            _ => mailbox.driver.replace(waker.clone()),
-        };
-        drop(mailbox);
-        // Dropped after the lock is released: it may run somebody else's code.
-        drop(old);
-        false
-    }
-
-    /// Whether [`Endpoint::handle_mail`](super::Endpoint::handle_mail) would find something.
-    #[must_use]
-    pub fn has_mail(&self) -> bool {
-        self.lock().unread
-    }
-}
-
 /// What handles and incoming connections post.
 impl Shared {
     pub(super) fn post_dirty(&self, key: Key) {
-        self.post(|mailbox, _| mailbox.mail.dirty.push(key));
+        self.post(|mailbox, _| {
+            if mailbox.ended.is_none() {
+                mailbox.mail.dirty.push(key);
+            }
+        });
     }
 
     /// Whether there is still a driver that will read it.
@@ -418,7 +182,7 @@ impl Shared {
 
     /// Hands over a datagram that is not uTP. Drops, and counts, the oldest if nobody has taken it for long.
     pub(super) fn deliver_foreign(&self, path: Path, datagram: &[u8]) {
-        let limit = self.config.foreign_queue;
+        let limit = self.config().foreign_queue;
         let (delivered, dropped) = self.with(|mailbox, woken| {
             if !mailbox.foreign_wanted || limit == 0 {
                 return (false, true);
@@ -459,72 +223,5 @@ impl Shared {
             mailbox.unread = false;
             std::mem::take(&mut mailbox.mail)
         })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Mailbox> {
-        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Does something under the lock and wakes tasks after it.
-    fn with<R>(&self, change: impl FnOnce(&mut Mailbox, &mut Vec<Waker>) -> R) -> R {
-        let mut woken = Vec::new();
-        let result = change(&mut self.lock(), &mut woken);
-        wake_all(&mut woken);
-        result
-    }
-
-    /// Does something under the lock that the driver should look at, and wakes it after that.
-    fn post<R>(&self, change: impl FnOnce(&mut Mailbox, &mut Vec<Waker>) -> R) -> R {
-        let (result, driver) = self.with(|mailbox, woken| (change(mailbox, woken), mailbox.notify()));
-        if let Some(driver) = driver {
-            driver.wake();
-        }
-        result
-    }
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
-
-/// A reason for an endpoint to live: one for each socket, handle and undecided incoming connection out there.
-///
-/// When the last one is dropped, the endpoint closes as if by [`Shared::close`].
-pub struct Lease {
-    shared: Arc<Shared>,
-}
-
-impl Deref for Lease {
-    type Target = Arc<Shared>;
-
-    fn deref(&self) -> &Arc<Shared> {
-        &self.shared
-    }
-}
-
-impl Clone for Lease {
-    fn clone(&self) -> Self {
-        self.shared.lease()
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let last = {
-            let mut mailbox = self.shared.lock();
-            mailbox.leases -= 1;
-            mailbox.leases == 0
-        };
-        if last {
-            self.shared.close();
-        }
-    }
-}
-
-impl fmt::Debug for Lease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.shared.fmt(f)
     }
 }

@@ -29,6 +29,7 @@ mod mailbox;
 mod ready;
 mod resets;
 mod routes;
+mod shared;
 mod sockets;
 mod timers;
 mod waiters;
@@ -48,7 +49,7 @@ use rand::{RngExt, SeedableRng};
 pub use self::foreign::{Foreign, ForeignError};
 pub use self::handle::{Handle, WriteError};
 pub use self::incoming::Incoming;
-pub use self::mailbox::{Lease, Shared};
+pub use self::shared::{Lease, Shared};
 
 use self::backlog::Backlog;
 use self::cell::Cell;
