@@ -279,8 +279,9 @@ impl Connection {
         }
         self.timers.probe = self.probe_deadline(now);
         self.timers.persist = None;
-        if !self.recv.has_gap() {
-            // Every packet acknowledges; only a hole needs the extension that data packets go without.
+        if was_new && !self.recv.has_gap() {
+            // A new packet acknowledges too, except that a hole needs the extension that data packets go without.
+            // An old number says nothing to libutp (measured), which returns before it looks at the rest.
             self.acks.sent();
         }
     }
