@@ -63,7 +63,6 @@ impl Connection {
             return;
         }
         self.recv.start(header.seq.prev());
-        self.peer.newest = header.seq.prev();
         if tries == 1 {
             let round_trip = now.since(self.syn_sent_at);
             self.rtt.sample(round_trip);
@@ -73,7 +72,7 @@ impl Connection {
         self.due.syn = false;
         self.open(now);
         self.learn(now, packet);
-        self.peer.advertise(now, header.sent_at, header.window, self.payload_max().into());
+        self.peer.advertise(header.sent_at, header.window, self.payload_max().into());
         // The third leg: it proves our address to the acceptor even if we have nothing to say.
         self.acks.demand();
     }
@@ -134,9 +133,6 @@ impl Connection {
     fn learn(&mut self, now: Instant, packet: &Packet<'_>) {
         let header = packet.header;
         self.counters.packets_received += 1;
-        if header.seq.is_after(self.peer.newest) {
-            self.peer.newest = header.seq;
-        }
         self.peer.heard(now, header.sent_at);
         let forward = header.delay.is_sample().then_some(header.delay);
         let backward = self.peer.reply.is_sample().then_some(self.peer.reply);
@@ -153,10 +149,10 @@ impl Connection {
         let advance = header.ack.distance_from(self.send.last_acked());
         let needed = u32::from(self.payload_max());
         let window_before = self.peer.window();
-        let was_shut = self.peer.shut_since().is_some();
+        let was_shut = self.peer.is_shut();
         // A keepalive carries an old acknowledgement and a new window.
-        self.peer.advertise(now, header.sent_at, header.window, needed);
-        let opened = was_shut && self.peer.shut_since().is_none();
+        self.peer.advertise(header.sent_at, header.window, needed);
+        let opened = was_shut && !self.peer.is_shut();
         if advance >= 0 && self.send.outstanding() > 0 {
             self.apply_ack(now, packet, window_before);
         }

@@ -124,6 +124,8 @@ pub struct Connection {
     window_limited: bool,
     probed: bool,
     persist_tries: u32,
+    /// Since when the peer's window has been shut although we have something for it.
+    stalled_since: Option<Instant>,
 
     timers: Timers,
     due: Due,
@@ -171,11 +173,10 @@ impl Connection {
         this.send.start(first_seq);
         this.recv.start(syn.seq);
         this.peer.heard(syn.arrived, syn.sent_at);
-        this.peer.newest = syn.seq;
         // libtorrent sends 0 in a SYN, which means nothing; the first real packet tells.
         let window = if syn.window == 0 { u32::from(this.mtu) } else { syn.window };
         let needed = this.payload_max().into();
-        this.peer.advertise(now, syn.sent_at, window, needed);
+        this.peer.advertise(syn.sent_at, window, needed);
         this.state = State::SynReceived { deadline: now + this.config.connect_timeout };
         this.due.syn_ack = true;
         this
@@ -207,6 +208,7 @@ impl Connection {
             window_limited: false,
             probed: false,
             persist_tries: 0,
+            stalled_since: None,
             timers: Timers::default(),
             due: Due::default(),
             second_ack: None,

@@ -96,7 +96,7 @@ impl Connection {
         if let Some(segment) = self.send.peek_lost() {
             return self.admit(now, segment, batch, false).then_some(segment);
         }
-        let segment = if self.due.probe && self.peer.shut_since().is_some() {
+        let segment = if self.due.probe && self.peer.is_shut() {
             // The smallest packet that can tell: a number's payload never changes once it is out.
             let room = u16::try_from(self.peer.window()).unwrap_or(u16::MAX);
             self.send.peek_new(room.clamp(1, self.payload_max()), false)?
@@ -307,6 +307,8 @@ impl Connection {
         if self.is_flushed() {
             self.signal(Events::FLUSHED);
         }
+        let stalled = self.peer.is_shut() && self.send.queued_bytes() > 0;
+        self.stalled_since = stalled.then(|| self.stalled_since.unwrap_or(now));
         let waits_for_window = self.state.is_open()
             && self.blocked == Blocked::Peer
             && self.send.outstanding() == 0

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::time::Instant;
-use crate::wire::{Delay, SeqNr, Timestamp};
+use crate::wire::{Delay, Timestamp};
 
 /// Ours: a send time further back than this is a clock that was set, not a packet that was overtaken.
 const CLOCK_STEP: Duration = Duration::from_secs(5);
@@ -14,13 +14,11 @@ pub(super) struct Peer {
     window: u32,
     window_stamp: Timestamp,
     window_known: bool,
-    shut_since: Option<Instant>,
+    shut: bool,
     /// What we echo in every packet: our clock minus the send time of the last packet.
     pub(super) reply: Delay,
     /// When the last valid packet arrived.
     pub(super) last_heard: Instant,
-    /// The highest number that the peer has used, as far as we know.
-    pub(super) newest: SeqNr,
 }
 
 impl Peer {
@@ -29,10 +27,9 @@ impl Peer {
             window: 0,
             window_stamp: Timestamp::new(0),
             window_known: false,
-            shut_since: None,
+            shut: false,
             reply: Delay::NONE,
             last_heard: now,
-            newest: SeqNr::new(0),
         }
     }
 
@@ -40,9 +37,9 @@ impl Peer {
         self.window
     }
 
-    /// Since when the window has been too small for a packet.
-    pub(super) const fn shut_since(&self) -> Option<Instant> {
-        self.shut_since
+    /// Whether the window is too small for a packet.
+    pub(super) const fn is_shut(&self) -> bool {
+        self.shut
     }
 
     /// A valid packet: remembers when, and what to echo.
@@ -54,29 +51,17 @@ impl Peer {
     }
 
     /// A window in a packet. An overtaken packet carries an older window; what tells is its send time, since
-    /// window updates repeat sequence and acknowledgement numbers. Returns whether the window grew.
-    pub(super) fn advertise(
-        &mut self,
-        now: Instant,
-        sent_at: Timestamp,
-        window: u32,
-        room_needed: u32,
-    ) -> bool {
+    /// window updates repeat sequence and acknowledgement numbers.
+    pub(super) fn advertise(&mut self, sent_at: Timestamp, window: u32, room_needed: u32) {
         let behind = Duration::from_micros(u64::from(self.window_stamp.delay_since(sent_at).get()));
         let overtaken = self.window_known && !behind.is_zero() && behind < CLOCK_STEP;
         if overtaken {
-            return false;
+            return;
         }
-        let grew = window > self.window;
         self.window = window;
         self.window_stamp = sent_at;
         self.window_known = true;
-        if window >= room_needed {
-            self.shut_since = None;
-        } else if self.shut_since.is_none() {
-            self.shut_since = Some(now);
-        }
-        grew
+        self.shut = window < room_needed;
     }
 }
 
@@ -88,14 +73,14 @@ mod tests {
     fn an_overtaken_window_is_ignored_and_a_set_clock_is_not() {
         let mut peer = Peer::new(Instant::ZERO);
         let at = |micros| Timestamp::new(micros);
-        assert!(peer.advertise(Instant::ZERO, at(5_000), 1000, 100));
-        assert!(!peer.advertise(Instant::ZERO, at(4_000), 0, 100));
+        peer.advertise(at(5_000), 1000, 100);
+        peer.advertise(at(4_000), 0, 100);
         assert_eq!(peer.window(), 1000);
-        peer.advertise(Instant::ZERO, at(6_000), 0, 100);
-        assert_eq!(peer.shut_since(), Some(Instant::ZERO));
+        peer.advertise(at(6_000), 0, 100);
+        assert!(peer.is_shut());
         // The clock went back by an hour; the stamp before it wraps too.
-        assert!(peer.advertise(Instant::ZERO, at(6_000u32.wrapping_sub(3_600_000_000)), 7000, 100));
-        assert_eq!(peer.shut_since(), None);
+        peer.advertise(at(6_000u32.wrapping_sub(3_600_000_000)), 7000, 100);
+        assert_eq!((peer.window(), peer.is_shut()), (7000, false));
     }
 
     #[test]

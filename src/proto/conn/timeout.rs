@@ -95,7 +95,7 @@ impl Connection {
             // All data is acknowledged and nobody answers the FIN: the peer is done with us.
             return self.give_up_on_fin(now);
         }
-        if self.peer.shut_since().is_none() && self.rtt.backoffs() >= self.config.timeouts {
+        if !self.peer.is_shut() && self.rtt.backoffs() >= self.config.timeouts {
             return self.close_with_reset(CloseReason::TimedOut);
         }
         self.rtt.back_off();
@@ -169,22 +169,17 @@ impl Connection {
     /// When one of the limits on silence is exceeded, if nothing changes.
     pub(super) fn limit_deadline(&self) -> Option<Instant> {
         let idle = self.config.idle_timeout.map(|limit| self.peer.last_heard + limit);
-        let stalled = self.stalled_since().map(|since| since + self.config.stall_timeout);
+        let stalled = self.stalled_since.map(|since| since + self.config.stall_timeout);
         [idle, stalled].into_iter().flatten().min()
     }
 
     fn limit_exceeded(&self, now: Instant) -> Option<CloseReason> {
         let idle = self.config.idle_timeout.is_some_and(|limit| now.since(self.peer.last_heard) >= limit);
-        let stalled = self.stalled_since().is_some_and(|since| now.since(since) >= self.config.stall_timeout);
+        let stalled = self.stalled_since.is_some_and(|since| now.since(since) >= self.config.stall_timeout);
         match (idle, stalled) {
             (true, _) => Some(CloseReason::Idle),
             (_, true) => Some(CloseReason::Stalled),
             _ => None,
         }
-    }
-
-    /// Since when the peer has kept its window shut although we have something for it.
-    fn stalled_since(&self) -> Option<Instant> {
-        self.peer.shut_since().filter(|_| self.send.queued_bytes() > 0)
     }
 }

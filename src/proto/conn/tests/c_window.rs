@@ -66,3 +66,24 @@ fn c20_a_window_that_opens_costs_no_retransmission_unless_it_was_probed() {
     raw.say(Kind::State, b"");
     assert_eq!(raw.hear().len(), 0);
 }
+
+#[test]
+fn c20_a_window_that_stays_shut_counts_as_a_stall_only_while_something_waits() {
+    let mut raw = Raw::dialled(unlimited().stall_timeout(secs(60)).keepalive(None));
+    raw.window = 0;
+    raw.say(Kind::State, b"");
+    raw.pass_hearing(secs(600));
+    assert_eq!(raw.conn.close_reason(), None);
+    raw.write(b"waits");
+    let start = raw.now;
+    while raw.now.since(start) < secs(59) {
+        // The peer refuses every probe, and says so.
+        for _ in raw.pass_hearing(secs(1)) {
+            raw.say(Kind::State, b"");
+        }
+    }
+    assert_eq!(raw.conn.close_reason(), None);
+    let last = raw.pass_hearing(secs(2));
+    assert_eq!(last.last().unwrap().kind(), Kind::Reset);
+    assert_eq!(raw.conn.close_reason(), Some(CloseReason::Stalled));
+}
