@@ -72,7 +72,7 @@ impl Connection {
         self.due.syn = false;
         self.open(now);
         self.learn(now, packet);
-        self.peer.advertise(header.sent_at, header.window, self.payload_max().into());
+        self.peer.advertise(header.sent_at, header.window);
         // The third leg: it proves our address to the acceptor even if we have nothing to say.
         self.acks.demand();
     }
@@ -147,12 +147,11 @@ impl Connection {
     fn on_ack(&mut self, now: Instant, packet: &Packet<'_>) {
         let header = packet.header;
         let advance = header.ack.distance_from(self.send.last_acked());
-        let needed = u32::from(self.payload_max());
         let window_before = self.peer.window();
-        let was_shut = self.peer.is_shut();
+        let was_shut = self.peer.is_shut(self.payload_max());
         // A keepalive carries an old acknowledgement and a new window.
-        self.peer.advertise(header.sent_at, header.window, needed);
-        let opened = was_shut && !self.peer.is_shut();
+        self.peer.advertise(header.sent_at, header.window);
+        let opened = was_shut && !self.peer.is_shut(self.payload_max());
         if advance >= 0 && self.send.outstanding() > 0 {
             self.apply_ack(now, packet, window_before);
         }

@@ -175,8 +175,7 @@ impl Connection {
         this.peer.heard(syn.arrived, syn.sent_at);
         // libtorrent sends 0 in a SYN, which means nothing; the first real packet tells.
         let window = if syn.window == 0 { u32::from(this.mtu) } else { syn.window };
-        let needed = this.payload_max().into();
-        this.peer.advertise(syn.sent_at, window, needed);
+        this.peer.advertise(syn.sent_at, window);
         this.state = State::SynReceived { deadline: now + this.config.connect_timeout };
         this.due.syn_ack = true;
         this

@@ -96,12 +96,12 @@ impl Connection {
         if let Some(segment) = self.send.peek_lost() {
             return self.admit(now, segment, batch, false).then_some(segment);
         }
-        let segment = if self.due.probe && self.peer.is_shut() {
+        let segment = if self.due.probe && self.peer.is_shut(self.payload_max()) {
             // The smallest packet that can tell: a number's payload never changes once it is out.
             let room = u16::try_from(self.peer.window()).unwrap_or(u16::MAX);
             self.send.peek_new(room.clamp(1, self.payload_max()), false)?
         } else {
-            self.send.peek_new(self.payload_max(), self.holds_small() && !self.due.probe)?
+            self.send.peek_new(self.payload_room(), self.holds_small() && !self.due.probe)?
         };
         self.admit(now, segment, batch, true).then_some(segment)
     }
@@ -136,6 +136,16 @@ impl Connection {
             && self.send.outstanding() < usize::from(self.config.packets_in_flight)
     }
 
+    /// The payload of a full packet, or as much as a small receive buffer has room for.
+    fn payload_room(&self) -> u16 {
+        let payload = self.payload_max();
+        let room = self.peer.window().saturating_sub(self.send.bytes_in_flight());
+        if room < self.peer.room_needed(payload) {
+            return payload;
+        }
+        u16::try_from(room).map_or(payload, |room| room.min(payload))
+    }
+
     fn pacer_admits(&mut self, now: Instant, len: u32, batch: &Batch) -> bool {
         if batch.is_empty() {
             let payload = self.payload_max().into();
@@ -152,7 +162,7 @@ impl Connection {
 
     /// Whether a new segment could leave now, for all that windows say.
     pub(super) fn has_sendable_segment(&self) -> bool {
-        let Some(segment) = self.send.peek_new(self.payload_max(), self.holds_small()) else { return false };
+        let Some(segment) = self.send.peek_new(self.payload_room(), self.holds_small()) else { return false };
         let in_flight = self.send.bytes_in_flight();
         let len = u32::from(segment.len);
         self.peer_admits(len) && (in_flight == 0 || in_flight + len <= self.congestion.window())
@@ -165,7 +175,7 @@ impl Connection {
 
     /// Whether there is new data that the peer has room for.
     pub(super) fn has_new_segment_for_peer(&self) -> bool {
-        let segment = self.send.peek_new(self.payload_max(), false);
+        let segment = self.send.peek_new(self.payload_room(), false);
         segment.is_some_and(|segment| self.peer_admits(segment.len.into()))
     }
 
@@ -307,7 +317,7 @@ impl Connection {
         if self.is_flushed() {
             self.signal(Events::FLUSHED);
         }
-        let stalled = self.peer.is_shut() && self.send.queued_bytes() > 0;
+        let stalled = self.peer.is_shut(self.payload_max()) && self.send.queued_bytes() > 0;
         self.stalled_since = stalled.then(|| self.stalled_since.unwrap_or(now));
         let waits_for_window = self.state.is_open()
             && self.blocked == Blocked::Peer

@@ -14,7 +14,8 @@ pub(super) struct Peer {
     window: u32,
     window_stamp: Timestamp,
     window_known: bool,
-    shut: bool,
+    /// The largest window so far.
+    largest: u32,
     /// What we echo in every packet: our clock minus the send time of the last packet.
     pub(super) reply: Delay,
     /// When the last valid packet arrived.
@@ -27,7 +28,7 @@ impl Peer {
             window: 0,
             window_stamp: Timestamp::new(0),
             window_known: false,
-            shut: false,
+            largest: 0,
             reply: Delay::NONE,
             last_heard: now,
         }
@@ -37,9 +38,15 @@ impl Peer {
         self.window
     }
 
-    /// Whether the window is too small for a packet.
-    pub(super) const fn is_shut(&self) -> bool {
-        self.shut
+    /// How much room a packet should find, of at most `payload` bytes: RFC 1122 §4.2.3.4, half of what the peer
+    /// ever had, or its receive buffer may be too small for a full packet for ever.
+    pub(super) fn room_needed(&self, payload: u16) -> u32 {
+        u32::from(payload).min(self.largest / 2).max(1)
+    }
+
+    /// Whether the window is too small for a packet of at most `payload` bytes to be worth while.
+    pub(super) fn is_shut(&self, payload: u16) -> bool {
+        self.window < self.room_needed(payload)
     }
 
     /// A valid packet: remembers when, and what to echo.
@@ -52,7 +59,7 @@ impl Peer {
 
     /// A window in a packet. An overtaken packet carries an older window; what tells is its send time, since
     /// window updates repeat sequence and acknowledgement numbers.
-    pub(super) fn advertise(&mut self, sent_at: Timestamp, window: u32, room_needed: u32) {
+    pub(super) fn advertise(&mut self, sent_at: Timestamp, window: u32) {
         let behind = Duration::from_micros(u64::from(self.window_stamp.delay_since(sent_at).get()));
         let overtaken = self.window_known && !behind.is_zero() && behind < CLOCK_STEP;
         if overtaken {
@@ -61,7 +68,7 @@ impl Peer {
         self.window = window;
         self.window_stamp = sent_at;
         self.window_known = true;
-        self.shut = window < room_needed;
+        self.largest = self.largest.max(window);
     }
 }
 
@@ -73,14 +80,14 @@ mod tests {
     fn an_overtaken_window_is_ignored_and_a_set_clock_is_not() {
         let mut peer = Peer::new(Instant::ZERO);
         let at = |micros| Timestamp::new(micros);
-        peer.advertise(at(5_000), 1000, 100);
-        peer.advertise(at(4_000), 0, 100);
+        peer.advertise(at(5_000), 1000);
+        peer.advertise(at(4_000), 0);
         assert_eq!(peer.window(), 1000);
-        peer.advertise(at(6_000), 0, 100);
-        assert!(peer.is_shut());
+        peer.advertise(at(6_000), 0);
+        assert!(peer.is_shut(100));
         // The clock went back by an hour; the stamp before it wraps too.
-        peer.advertise(at(6_000u32.wrapping_sub(3_600_000_000)), 7000, 100);
-        assert_eq!((peer.window(), peer.is_shut()), (7000, false));
+        peer.advertise(at(6_000u32.wrapping_sub(3_600_000_000)), 7000);
+        assert_eq!((peer.window(), peer.is_shut(100)), (7000, false));
     }
 
     #[test]

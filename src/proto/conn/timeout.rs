@@ -95,7 +95,7 @@ impl Connection {
             // All data is acknowledged and nobody answers the FIN: the peer is done with us.
             return self.give_up_on_fin(now);
         }
-        if !self.peer.is_shut() && self.rtt.backoffs() >= self.config.timeouts {
+        if !self.peer.is_shut(self.payload_max()) && self.rtt.backoffs() >= self.config.timeouts {
             return self.close_with_reset(CloseReason::TimedOut);
         }
         self.rtt.back_off();

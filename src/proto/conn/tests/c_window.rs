@@ -87,3 +87,32 @@ fn c20_a_window_that_stays_shut_counts_as_a_stall_only_while_something_waits() {
     assert_eq!(last.last().unwrap().kind(), Kind::Reset);
     assert_eq!(raw.conn.close_reason(), Some(CloseReason::Stalled));
 }
+
+#[test]
+fn c20_a_receive_buffer_smaller_than_a_packet_is_filled_without_probing() {
+    let mut raw = Raw::dialling(unlimited());
+    raw.hear();
+    raw.window = 1000;
+    raw.say(Kind::State, b"");
+    raw.hear();
+    raw.write(&pattern(5000));
+    let mut got = Vec::new();
+    for _ in 0..5 {
+        let heard = raw.hear();
+        assert_eq!(only(Kind::Data, &heard).len(), 1);
+        got.extend_from_slice(heard[0].packet().payload);
+        raw.pass(millis(20));
+        raw.acknowledge_all();
+    }
+    assert_eq!(got, pattern(5000));
+}
+
+#[test]
+fn c20_what_little_room_is_left_is_not_filled_with_small_packets() {
+    let mut raw = Raw::dialled(unlimited());
+    raw.window = 3 * FULL as u32 + 500;
+    raw.say(Kind::State, b"");
+    raw.write(&[0; 9 * FULL]);
+    let heard = raw.hear();
+    assert_eq!(heard.iter().map(|heard| heard.packet().payload.len()).collect::<Vec<_>>(), [FULL; 3]);
+}
