@@ -11,6 +11,7 @@ mod c_recovery;
 mod c_window;
 mod d_close;
 mod d_reset;
+mod d_time_wait;
 
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;

@@ -1,0 +1,51 @@
+//! The time after the end: a finished connection answers late packets, and is otherwise quiet.
+
+use super::*;
+
+/// A driver that is told of a deadline calls at that time; if the deadline stays, it spins.
+fn quiet_until_drained(raw: &mut Raw) {
+    for _ in 0..10 {
+        let Some(at) = raw.conn.poll_timeout() else { break };
+        raw.now = raw.now.max(at);
+        raw.conn.handle_timeout(raw.now);
+        raw.hear();
+        assert!(raw.conn.poll_timeout().is_none_or(|next| next > at), "overdue since {at}");
+    }
+    assert!(raw.conn.is_drained());
+}
+
+#[test]
+fn d25_giving_memory_back_does_not_stay_due_after_the_end() {
+    let mut raw = Raw::accepted(config());
+    raw.say(Kind::Data, &[7; 1000]);
+    assert_eq!(raw.read().len(), 1000);
+    raw.hear();
+    raw.pass(Duration::from_millis(300));
+    raw.conn.finish();
+    raw.hear();
+    raw.say(Kind::Fin, b"");
+    raw.ack = OUR_SYN;
+    raw.say(Kind::State, b"");
+    raw.hear();
+    assert_eq!(raw.conn.close_reason(), Some(CloseReason::Finished));
+    quiet_until_drained(&mut raw);
+}
+
+#[test]
+fn d25_an_opened_window_does_not_stay_to_be_announced_after_the_end() {
+    let mut raw = Raw::accepted(config().receive_buffer(4096).receive_buffer_max(4096));
+    for _ in 0..4 {
+        raw.say(Kind::Data, &[7; 1000]);
+    }
+    raw.say(Kind::Fin, b"");
+    raw.hear();
+    assert_eq!(raw.read().len(), 4000);
+    raw.hear();
+    raw.conn.finish();
+    raw.hear();
+    raw.ack = OUR_SYN;
+    raw.say(Kind::State, b"");
+    raw.hear();
+    assert_eq!(raw.conn.close_reason(), Some(CloseReason::Finished));
+    quiet_until_drained(&mut raw);
+}
