@@ -1,0 +1,135 @@
+//! Connections as the world sees them: which two programs belong together, and how far they are.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::host::HostId;
+use super::program::Program;
+use crate::wire::ConnId;
+
+/// Which connection of a world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowId(u32);
+
+impl FlowId {
+    pub(super) const fn new(index: u32) -> Self {
+        Self(index)
+    }
+
+    /// Its place among the connections, in the order in which they were started.
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for FlowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "flow {}", self.0)
+    }
+}
+
+/// Which end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// The one who sent the SYN.
+    Initiator,
+    /// The one who accepted it.
+    Acceptor,
+}
+
+impl Side {
+    /// Both, in the order of the protocol.
+    pub const BOTH: [Self; 2] = [Self::Initiator, Self::Acceptor];
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Initiator => "initiator",
+            Self::Acceptor => "acceptor",
+        })
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Flows {
+    list: Vec<Flow>,
+    /// Connections whose SYN has not been accepted, by the initiator's address and the id that the SYN carries.
+    /// Never iterated.
+    waiting: HashMap<(SocketAddr, ConnId), FlowId>,
+    /// Programs that run.
+    pub(super) running: usize,
+    /// Incoming connections that nobody had started: SYNs that came late.
+    pub(super) strays: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) ends: [End; 2],
+    /// Until the connection is accepted.
+    acceptor: Option<Box<dyn Program>>,
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    pub(super) host: HostId,
+    /// Its place among the programs of the host, once it runs.
+    pub(super) app: Option<u32>,
+    pub(super) left: bool,
+}
+
+impl End {
+    const fn new(host: HostId) -> Self {
+        Self { host, app: None, left: false }
+    }
+}
+
+impl Flows {
+    pub(super) fn add(&mut self, hosts: [HostId; 2], acceptor: Box<dyn Program>) -> FlowId {
+        let id = FlowId(u32::try_from(self.list.len()).expect("fewer than 4 billion connections"));
+        self.list.push(Flow { ends: hosts.map(End::new), acceptor: Some(acceptor) });
+        id
+    }
+
+    pub(super) fn len(&self) -> u32 {
+        u32::try_from(self.list.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The SYN of this flow carries that id.
+    pub(super) fn expect(&mut self, flow: FlowId, from: SocketAddr, id: ConnId) {
+        self.waiting.insert((from, id), flow);
+    }
+
+    /// Whose SYN this is, and who is to serve it.
+    pub(super) fn claim(&mut self, from: SocketAddr, id: ConnId) -> Option<(FlowId, Box<dyn Program>)> {
+        let claimed = self.waiting.remove(&(from, id)).and_then(|flow| {
+            let program = self.list[flow.0 as usize].acceptor.take()?;
+            Some((flow, program))
+        });
+        self.strays += u64::from(claimed.is_none());
+        claimed
+    }
+
+    pub(super) fn end(&self, flow: FlowId, side: Side) -> &End {
+        &self.list[flow.0 as usize].ends[side as usize]
+    }
+
+    pub(super) fn settled(&mut self, flow: FlowId, side: Side, app: u32) {
+        self.list[flow.0 as usize].ends[side as usize].app = Some(app);
+        self.running += 1;
+    }
+
+    pub(super) fn left(&mut self, flow: FlowId, side: Side) {
+        self.list[flow.0 as usize].ends[side as usize].left = true;
+        self.running -= 1;
+    }
+
+    /// Whether the initiator has left, and the acceptor too, if there ever was one.
+    pub(super) fn is_done(&self, flow: FlowId) -> bool {
+        let [initiator, acceptor] = &self.list[flow.0 as usize].ends;
+        initiator.left && (acceptor.left || acceptor.app.is_none())
+    }
+}

@@ -1,0 +1,409 @@
+//! One machine in the world: an [`Endpoint`] and the programs that use it, driven as production drives them.
+//!
+//! Stands where the driver stands, with the same verbs in the same order. Reads no clock: its time is the world's,
+//! counted from wherever its own clock is said to have started.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use super::flow::{FlowId, Side};
+use super::network::Parcel;
+use super::pipe::nanos;
+use super::program::{App, Leave, Program, Report};
+use crate::config::Config;
+use crate::error::CloseReason;
+use crate::proto::batch::{Batch, Path, SocketId};
+use crate::proto::endpoint::{Endpoint, Handle, Incoming, Lease};
+use crate::stats::StreamStats;
+use crate::time::Instant;
+
+/// Which host of a world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostId(u32);
+
+impl HostId {
+    pub(super) const fn new(index: u32) -> Self {
+        Self(index)
+    }
+
+    /// Its place among the hosts, in the order in which they came.
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self.0
+    }
+
+    pub(super) const fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "h{}", self.0)
+    }
+}
+
+/// What a host needs of the world during a turn.
+pub(super) trait Outside {
+    /// Puts datagrams on the wire.
+    fn send(&mut self, path: Path, batch: &Batch);
+    /// Who is to serve this incoming connection; nobody, and it is refused.
+    fn program_for(&mut self, incoming: &Incoming) -> Option<(FlowId, Box<dyn Program>)>;
+    /// Where the program of that flow and side has come to live.
+    fn settled(&mut self, flow: FlowId, side: Side, app: u32);
+    /// The program wants to be stepped then, nanoseconds.
+    fn alarm(&mut self, app: u32, at: u64);
+    /// The program has left.
+    fn left(&mut self, flow: FlowId, side: Side, how: Leave);
+    /// Memory to read into.
+    fn scratch(&mut self) -> &mut [u8];
+}
+
+/// A host keeps finding work without time passing: an error of the machine, not of the network.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Livelock;
+
+/// Rounds of a turn after which something is thought to be wrong. One batch per round would be a very busy turn.
+const ROUNDS_MAX: usize = 100_000;
+
+/// How many datagrams a batch carries, as with segmentation offload.
+const BATCH_SEGMENTS: usize = 64;
+
+/// No time at all.
+pub(super) const NEVER: u64 = u64::MAX;
+
+pub(super) struct Host {
+    endpoint: Endpoint,
+    /// Keeps the endpoint from closing while nobody has a connection.
+    lease: Option<Lease>,
+    batch: Batch,
+    addr: SocketAddr,
+    socket: SocketId,
+    clock_start: Instant,
+    apps: Vec<Running>,
+    bells: Arc<Bells>,
+    /// Kept for its memory.
+    rung: Vec<u32>,
+    listener: Waker,
+    /// The datagrams of one run, end to end.
+    run: Vec<u8>,
+    alive: bool,
+    /// How long datagrams wait before the host looks at them.
+    pub(super) turn_delay: Duration,
+    /// What has arrived and waits.
+    pub(super) inbox: Vec<u32>,
+    /// When the world will call for its timers, nanoseconds.
+    pub(super) timer_at: u64,
+}
+
+/// A program and its end of a connection.
+struct Running {
+    flow: FlowId,
+    side: Side,
+    program: Box<dyn Program>,
+    waker: Waker,
+    /// Until it leaves.
+    handle: Option<Handle>,
+    alarm_at: u64,
+    /// As they were when it left.
+    stats: StreamStats,
+}
+
+impl Host {
+    pub(super) fn new(id: HostId, config: Arc<Config>, seed: [u8; 32], clock_start: Instant) -> Self {
+        let [_, b, c, d] = (id.0 + 1).to_be_bytes();
+        let addr = SocketAddr::from((Ipv4Addr::new(10, b, c, d), 6881));
+        let mut endpoint = Endpoint::new(config, seed);
+        let socket = endpoint.add_socket(addr);
+        let shared = endpoint.shared();
+        shared.set_listening(true);
+        let bells = Arc::<Bells>::default();
+        let host = Self {
+            lease: Some(shared.lease()),
+            endpoint,
+            batch: Batch::new(BATCH_SEGMENTS),
+            addr,
+            socket,
+            clock_start,
+            apps: Vec::new(),
+            listener: Bell::waker(&bells, Bell::LISTENER),
+            bells,
+            rung: Vec::new(),
+            run: Vec::new(),
+            alive: true,
+            turn_delay: Duration::ZERO,
+            inbox: Vec::new(),
+            timer_at: NEVER,
+        };
+        // The first look registers the waker.
+        host.bells.ring(Bell::LISTENER);
+        host
+    }
+
+    pub(super) const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub(super) const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub(super) const fn is_alive(&self) -> bool {
+        self.alive
+    }
+
+    /// What its clock shows when the world's shows `now`, nanoseconds.
+    pub(super) fn local(&self, now: u64) -> Instant {
+        self.clock_start + Duration::from_micros(now / 1000)
+    }
+
+    /// When, on the world's clock, it wants to be called; not before `now`.
+    pub(super) fn next_timeout(&self, now: u64) -> Option<u64> {
+        let at = self.endpoint.poll_timeout()?;
+        Some(nanos(at.since(self.clock_start)).max(now))
+    }
+
+    /// Hands over what has arrived: runs of equal size from one sender together, as a system with receive offload
+    /// does.
+    pub(super) fn receive<'a>(&mut self, now: u64, parcels: impl Iterator<Item = &'a Parcel>) {
+        let local = self.local(now);
+        let (mut from, mut stride) = (self.addr, 0);
+        for parcel in parcels {
+            let len = parcel.bytes.len();
+            let full = self.run.len() % stride.max(1) == 0;
+            if !self.run.is_empty() && (parcel.from != from || len > stride || !full) {
+                self.hand_over(local, from, stride);
+            }
+            if self.run.is_empty() {
+                (from, stride) = (parcel.from, len);
+            }
+            self.run.extend_from_slice(&parcel.bytes);
+        }
+        if !self.run.is_empty() {
+            self.hand_over(local, from, stride);
+        }
+    }
+
+    fn hand_over(&mut self, local: Instant, from: SocketAddr, stride: usize) {
+        let path = Path { socket: self.socket, peer: from };
+        self.endpoint.handle_datagrams(local, path, &self.run, stride);
+        self.run.clear();
+    }
+
+    /// Starts a connection and its program. Its ids are known when this returns, unless it failed at once.
+    pub(super) fn connect(
+        &mut self,
+        now: u64,
+        peer: SocketAddr,
+        flow: FlowId,
+        program: Box<dyn Program>,
+        outside: &mut impl Outside,
+    ) -> u32 {
+        let handle = self.endpoint.shared().connect(peer, None);
+        self.endpoint.handle_mail(self.local(now));
+        self.install(flow, Side::Initiator, handle, program, outside)
+    }
+
+    /// Everything there is to do at this moment.
+    pub(super) fn turn(&mut self, now: u64, outside: &mut impl Outside) -> Result<(), Livelock> {
+        let local = self.local(now);
+        for _ in 0..ROUNDS_MAX {
+            self.endpoint.handle_mail(local);
+            if self.endpoint.poll_timeout().is_some_and(|at| at <= local) {
+                self.endpoint.handle_timeout(local);
+            }
+            while let Some(path) = self.endpoint.poll_transmit(local, &mut self.batch) {
+                outside.send(path, &self.batch);
+            }
+            self.step_programs(now, outside);
+            let overdue = self.endpoint.poll_timeout().is_some_and(|at| at <= local);
+            if !overdue && !self.endpoint.has_work() && !self.endpoint.shared().has_mail() {
+                return Ok(());
+            }
+        }
+        Err(Livelock)
+    }
+
+    /// It is gone, without a word to anybody.
+    pub(super) fn vanish(&mut self, outside: &mut impl Outside) {
+        self.alive = false;
+        self.endpoint.shut_down(CloseReason::EndpointClosed);
+        for app in &mut self.apps {
+            app.leave(Leave::Vanish, outside);
+        }
+        self.lease = None;
+    }
+
+    /// Closes the endpoint gracefully: no new connections, the old ones linger.
+    pub(super) fn close(&self) {
+        self.endpoint.shared().close();
+    }
+
+    /// Rings for a program whose alarm was set to `now`; an alarm that was set anew meanwhile is not the one.
+    pub(super) fn alarm_rang(&mut self, app: u32, now: u64) {
+        let app = &mut self.apps[app as usize];
+        if app.alarm_at == now {
+            app.alarm_at = NEVER;
+            app.waker.wake_by_ref();
+        }
+    }
+
+    pub(super) fn report(&self, app: u32) -> Report {
+        self.apps[app as usize].program.report()
+    }
+
+    pub(super) fn handle(&self, app: u32) -> Option<&Handle> {
+        self.apps[app as usize].handle.as_ref()
+    }
+
+    pub(super) fn stream_stats(&self, app: u32) -> StreamStats {
+        let app = &self.apps[app as usize];
+        app.handle.as_ref().map_or(app.stats, Handle::stats)
+    }
+
+    fn install(
+        &mut self,
+        flow: FlowId,
+        side: Side,
+        handle: Handle,
+        program: Box<dyn Program>,
+        outside: &mut impl Outside,
+    ) -> u32 {
+        let index = u32::try_from(self.apps.len()).expect("fewer than 4 billion programs");
+        self.apps.push(Running {
+            flow,
+            side,
+            program,
+            waker: Bell::waker(&self.bells, index),
+            handle: Some(handle),
+            alarm_at: NEVER,
+            stats: StreamStats::default(),
+        });
+        outside.settled(flow, side, index);
+        self.bells.ring(index);
+        index
+    }
+
+    fn step_programs(&mut self, now: u64, outside: &mut impl Outside) {
+        let mut rung = std::mem::take(&mut self.rung);
+        loop {
+            self.bells.take(&mut rung);
+            if rung.is_empty() {
+                break;
+            }
+            for &index in &rung {
+                match index {
+                    Bell::LISTENER => self.accept(outside),
+                    _ => self.apps[index as usize].step(index, now, outside),
+                }
+            }
+        }
+        self.rung = rung;
+    }
+
+    fn accept(&mut self, outside: &mut impl Outside) {
+        let shared = self.endpoint.shared();
+        let waker = self.listener.clone();
+        while let Poll::Ready(Some(incoming)) = shared.poll_incoming(&mut Context::from_waker(&waker)) {
+            match outside.program_for(&incoming) {
+                Some((flow, program)) => {
+                    let handle = incoming.accept();
+                    self.install(flow, Side::Acceptor, handle, program, outside);
+                }
+                None => incoming.refuse(),
+            }
+        }
+    }
+}
+
+impl Running {
+    fn step(&mut self, index: u32, now: u64, outside: &mut impl Outside) {
+        let Some(handle) = &self.handle else { return };
+        let mut app = App {
+            handle,
+            waker: &self.waker,
+            now: Duration::from_nanos(now),
+            scratch: outside.scratch(),
+            alarm: None,
+        };
+        let outcome = self.program.step(&mut app);
+        let alarm = app.alarm;
+        match outcome {
+            Poll::Ready(how) => self.leave(how, outside),
+            Poll::Pending => {
+                if let Some(at) = alarm.map(|at| at.max(now + 1)).filter(|&at| at < self.alarm_at) {
+                    self.alarm_at = at;
+                    outside.alarm(index, at);
+                }
+            }
+        }
+    }
+
+    fn leave(&mut self, how: Leave, outside: &mut impl Outside) {
+        let Some(handle) = self.handle.take() else { return };
+        self.stats = handle.stats();
+        if how == Leave::Abort {
+            handle.abort();
+        }
+        outside.left(self.flow, self.side, how);
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host")
+            .field("addr", &self.addr)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who has been woken and not been stepped since.
+#[derive(Debug, Default)]
+struct Bells {
+    rung: Mutex<Vec<u32>>,
+}
+
+impl Bells {
+    fn ring(&self, index: u32) {
+        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        // Twice in a row is once.
+        if rung.last() != Some(&index) {
+            rung.push(index);
+        }
+    }
+
+    fn take(&self, into: &mut Vec<u32>) {
+        into.clear();
+        std::mem::swap(&mut *self.rung.lock().unwrap_or_else(PoisonError::into_inner), into);
+    }
+}
+
+/// The waker of one program.
+#[derive(Debug)]
+struct Bell {
+    bells: Arc<Bells>,
+    index: u32,
+}
+
+impl Bell {
+    /// Stands for the one who accepts.
+    const LISTENER: u32 = u32::MAX;
+
+    fn waker(bells: &Arc<Bells>, index: u32) -> Waker {
+        Waker::from(Arc::new(Self { bells: Arc::clone(bells), index }))
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.bells.ring(self.index);
+    }
+}

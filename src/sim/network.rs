@@ -1,0 +1,125 @@
+//! The wires between hosts: who reaches whom through which pipe, and what is under way.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use super::host::HostId;
+use super::link::Line;
+use super::pipe::{Fate, Pipe};
+use super::seed::Rng;
+
+/// Which line of a world: the pair of links that [`World::join`](super::World::join) made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LineId(u32);
+
+/// One of the two directions of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// From the first host to the second.
+    There,
+    /// From the second host to the first.
+    Back,
+}
+
+impl LineId {
+    const fn pipe(self, direction: Direction) -> usize {
+        2 * self.0 as usize + direction as usize
+    }
+}
+
+/// A datagram under way.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    pub(super) from: SocketAddr,
+    pub(super) sender: HostId,
+    pub(super) to: HostId,
+    pub(super) bytes: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Network {
+    /// Two for each line: there and back.
+    pipes: Vec<Pipe>,
+    routes: HashMap<(HostId, SocketAddr), Route>,
+    parcels: Vec<Parcel>,
+    /// Places in `parcels` that are free, with their memory.
+    free: Vec<u32>,
+}
+
+/// Where a datagram goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Route {
+    pipe: usize,
+    pub(super) to: HostId,
+}
+
+impl Network {
+    pub(super) fn add_line(&mut self, line: Line, rng: &mut Rng) -> LineId {
+        let id = LineId(u32::try_from(self.pipes.len() / 2).expect("fewer than 4 billion lines"));
+        self.pipes.extend([line.there, line.back].map(|link| Pipe::new(link, rng.fork())));
+        id
+    }
+
+    pub(super) fn add_route(&mut self, from: HostId, to: (HostId, SocketAddr), line: LineId, way: Direction) {
+        self.routes.insert((from, to.1), Route { pipe: line.pipe(way), to: to.0 });
+    }
+
+    pub(super) fn pipe(&self, line: LineId, direction: Direction) -> &Pipe {
+        &self.pipes[line.pipe(direction)]
+    }
+
+    pub(super) fn pipe_mut(&mut self, line: LineId, direction: Direction) -> &mut Pipe {
+        &mut self.pipes[line.pipe(direction)]
+    }
+
+    pub(super) fn pipes(&self) -> &[Pipe] {
+        &self.pipes
+    }
+
+    pub(super) fn pipes_mut(&mut self) -> &mut [Pipe] {
+        &mut self.pipes
+    }
+
+    pub(super) fn route(&self, from: HostId, to: SocketAddr) -> Option<Route> {
+        self.routes.get(&(from, to)).copied()
+    }
+
+    pub(super) fn offer(&mut self, now: u64, route: Route, datagram: &[u8]) -> Fate {
+        self.pipes[route.pipe].offer(now, datagram)
+    }
+
+    /// Keeps a copy of the datagram until it is [taken](Self::take).
+    pub(super) fn store(&mut self, from: SocketAddr, sender: HostId, to: HostId, datagram: &[u8]) -> u32 {
+        let index = self.free.pop().unwrap_or_else(|| {
+            let index = u32::try_from(self.parcels.len()).expect("fewer than 4 billion datagrams under way");
+            self.parcels.push(Parcel { from, sender, to, bytes: Vec::new() });
+            index
+        });
+        let parcel = &mut self.parcels[index as usize];
+        (parcel.from, parcel.sender, parcel.to) = (from, sender, to);
+        parcel.bytes.clear();
+        parcel.bytes.extend_from_slice(datagram);
+        index
+    }
+
+    pub(super) fn flip(&mut self, parcel: u32, bit: u64) {
+        let place = usize::try_from(bit / 8).unwrap_or(usize::MAX);
+        if let Some(byte) = self.parcels[parcel as usize].bytes.get_mut(place) {
+            *byte ^= 1 << (bit % 8);
+        }
+    }
+
+    pub(super) fn parcel(&self, index: u32) -> &Parcel {
+        &self.parcels[index as usize]
+    }
+
+    /// The parcel's place may be used again.
+    pub(super) fn release(&mut self, index: u32) {
+        self.free.push(index);
+    }
+
+    /// Datagrams under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.parcels.len() - self.free.len()
+    }
+}
