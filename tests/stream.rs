@@ -299,6 +299,17 @@ async fn a_peer_that_does_not_answer_is_given_up() {
 }
 
 #[tokio::test]
+async fn one_connection_too_many_fails_and_leaves_the_others_alone() {
+    let (client, server) =
+        (socket(Config::default().max_connections(1)).await, socket(Config::default()).await);
+    let (listener, peer) = (server.listen(), server.local_addr());
+    let (first, _called) = within(async { tokio::join!(client.connect(peer), listener.accept()) }).await;
+    let error = within(client.connect(peer)).await.unwrap_err();
+    assert_eq!((error.kind(), reason(&error)), (ErrorKind::QuotaExceeded, CloseReason::TooManyConnections));
+    assert_eq!(first.unwrap().close_reason(), None);
+}
+
+#[tokio::test]
 async fn addresses_that_cannot_be_reached_are_refused_at_once() {
     let client = socket(Config::default()).await;
     for nowhere in ["[2001:db8::1]:9", "127.0.0.1:0"] {

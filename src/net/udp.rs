@@ -3,6 +3,8 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::task::{Context, Poll};
 
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
@@ -21,7 +23,9 @@ const RECEIVE_BUFFERS: usize = if quinn_udp::BATCH_SIZE < 8 { quinn_udp::BATCH_S
 #[derive(Debug)]
 pub struct Udp {
     socket: UdpSocket,
-    state: UdpSocketState,
+    /// Replaced when it draws the wrong conclusion: see [`OffloadOut`].
+    state: RwLock<UdpSocketState>,
+    offload: OffloadOut,
     dual_stack: bool,
     granted: GrantedBuffers,
 }
@@ -65,7 +69,9 @@ impl Udp {
             SocketAddr::V6(v6) => v6.ip().is_unspecified() && !options.only_v6()?,
             SocketAddr::V4(_) => false,
         };
-        Ok(Self { socket: UdpSocket::from_std(socket)?, state, dual_stack, granted })
+        let offload = OffloadOut { segments: state.max_gso_segments(), is_broken: AtomicBool::new(false) };
+        let socket = UdpSocket::from_std(socket)?;
+        Ok(Self { socket, state: RwLock::new(state), offload, dual_stack, granted })
     }
 
     /// The socket underneath, for options that are not ours to set.
@@ -74,11 +80,48 @@ impl Udp {
         &self.socket
     }
 
+    fn state(&self) -> RwLockReadGuard<'_, UdpSocketState> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn send_once(&self, destination: SocketAddr, contents: &[u8], segment: usize) -> io::Result<()> {
         let segment_size = (contents.len() > segment).then_some(segment);
         let transmit = Transmit { destination, ecn: None, contents, segment_size, src_ip: None };
-        self.socket.try_io(Interest::WRITABLE, || self.state.try_send((&self.socket).into(), &transmit))
+        self.socket.try_io(Interest::WRITABLE, || self.state().try_send((&self.socket).into(), &transmit))
     }
+
+    /// Sends one datagram, which tells whether segmentation was to blame if it has just been given up.
+    fn send_single(&self, destination: SocketAddr, contents: &[u8]) -> io::Result<()> {
+        let outcome = self.send_once(destination, contents, contents.len());
+        let given_up = self.offload.segments > 1 && self.max_segments() == 1;
+        if given_up && !self.offload.is_broken.load(Relaxed) {
+            match &outcome {
+                Ok(()) => self.offload.is_broken.store(true, Relaxed),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => self.restore_offload(),
+            }
+        }
+        outcome
+    }
+
+    fn restore_offload(&self) {
+        if let Ok(fresh) = UdpSocketState::new((&self.socket).into()) {
+            *self.state.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        }
+    }
+}
+
+/// What is known about segmentation on the way out.
+///
+/// quinn-udp gives it up for good at the first "invalid argument", which some ways out give for segmented batches, and
+/// all of them for addresses that cannot be: `0.1.2.3`, a link-local one without its zone, anything but ourselves from
+/// a socket bound to loopback. One such address, from whoever deals in addresses, must not slow down everybody else.
+#[derive(Debug)]
+struct OffloadOut {
+    /// Datagrams per call, as the system promised.
+    segments: usize,
+    /// One by one it works, and together it did not.
+    is_broken: AtomicBool,
 }
 
 /// A system that has a limit may refuse the request or grant less, depending on which system it is: so ask for less
@@ -99,7 +142,7 @@ impl Datagrams for Udp {
         let mut meta = [RecvMeta::default(); RECEIVE_BUFFERS];
         let count = buffers.len().min(RECEIVE_BUFFERS);
         let filled = self.socket.try_io(Interest::READABLE, || {
-            self.state.recv((&self.socket).into(), &mut buffers[..count], &mut meta[..count])
+            self.state().recv((&self.socket).into(), &mut buffers[..count], &mut meta[..count])
         })?;
         for (run, meta) in runs.iter_mut().zip(&meta[..filled]) {
             *run = Run { from: meta.addr, len: meta.len, stride: meta.stride };
@@ -112,19 +155,17 @@ impl Datagrams for Udp {
         let rest = &batch.bytes()[skip * segment..];
         let left = batch.len() - skip;
         // Read at every send: quinn-udp lowers it to one when it finds that the way out cannot segment.
-        let count = left.min(self.state.max_gso_segments());
-        let together = &rest[..rest.len().min(count * segment)];
-        match self.send_once(peer, together, segment) {
-            Ok(()) => Ok(count),
+        let count = left.min(self.max_segments());
+        let first = &rest[..rest.len().min(segment)];
+        if count == 1 {
+            return self.send_single(peer, first).map(|()| 1);
+        }
+        match self.send_once(peer, &rest[..rest.len().min(count * segment)], segment) {
             // Nothing of it left, and from now on they go one by one.
-            Err(error)
-                if count > 1
-                    && error.kind() != io::ErrorKind::WouldBlock
-                    && self.state.max_gso_segments() == 1 =>
-            {
-                self.send_once(peer, &rest[..rest.len().min(segment)], segment).map(|()| 1)
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock && self.max_segments() == 1 => {
+                self.send_single(peer, first).map(|()| 1)
             }
-            Err(error) => Err(error),
+            outcome => outcome.map(|()| count),
         }
     }
 
@@ -145,7 +186,7 @@ impl Datagrams for Udp {
     }
 
     fn max_segments(&self) -> usize {
-        self.state.max_gso_segments()
+        self.state().max_gso_segments()
     }
 
     fn receive_buffers(&self) -> usize {
@@ -217,6 +258,41 @@ mod tests {
         let got = receive(&b, 4).await;
         let expected: Vec<_> = batch.datagrams().map(|one| (a.local_addr().unwrap(), one.to_vec())).collect();
         assert_eq!(got, expected);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_cannot_be_does_not_end_segmentation() {
+        let (a, b) = (udp("127.0.0.1:0"), udp("127.0.0.1:0"));
+        poll_fn(|cx| a.poll_send_ready(cx)).await.unwrap();
+        let before = a.max_segments();
+        for datagrams in [1, 3] {
+            let batch = batch_of(&vec![1000; datagrams]);
+            for nowhere in ["127.0.0.1:0", "0.1.2.3:9"] {
+                let error = a.try_send(nowhere.parse().unwrap(), &batch, 0).unwrap_err();
+                assert_ne!(error.kind(), io::ErrorKind::WouldBlock);
+                assert_eq!(a.max_segments(), before, "{nowhere}");
+            }
+        }
+        send_all(&a, b.local_addr().unwrap(), &batch_of(&[1000, 1000]));
+        assert_eq!(receive(&b, 2).await.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn where_segmentation_is_given_up_a_batch_goes_one_by_one() {
+        let (a, b) = (udp("127.0.0.1:0"), udp("127.0.0.1:0"));
+        poll_fn(|cx| a.poll_send_ready(cx)).await.unwrap();
+        // What quinn-udp does when the way out refuses: anything that makes the system say "invalid".
+        let contents = &[0; 8];
+        let destination = "127.0.0.1:0".parse().unwrap();
+        let invalid = Transmit { destination, ecn: None, contents, segment_size: None, src_ip: None };
+        a.state().try_send((&a.socket).into(), &invalid).unwrap_err();
+        assert_eq!(a.max_segments(), 1);
+        let batch = batch_of(&[700, 700, 9]);
+        assert_eq!(send_all(&a, b.local_addr().unwrap(), &batch), 3);
+        assert_eq!(receive(&b, 3).await.len(), 3);
+        assert_eq!(a.max_segments(), 1, "one by one it works, so that was to blame");
+        a.try_send(destination, &batch, 0).unwrap_err();
+        assert_eq!(a.max_segments(), 1);
     }
 
     #[tokio::test]
