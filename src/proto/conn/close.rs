@@ -20,9 +20,9 @@ use crate::wire::{Kind, Packet};
 /// libtorrent allow an acknowledgement.
 pub(super) const RESET_SLACK: u16 = 3;
 
-/// libtorrent repeats a FIN twice; so do we before we call it delivered, if all data is acknowledged: a peer that
-/// has forgotten the connection will never answer.
-pub(super) const FIN_TRANSMISSIONS_MAX: u8 = 3;
+/// libtorrent repeats a FIN twice. If the peer has finished, ours counts as delivered after as many timeouts and one:
+/// a peer that has forgotten the connection will never answer.
+pub(super) const FIN_TIMEOUTS_MAX: u8 = 3;
 
 impl Connection {
     /// After anything that may have been the last thing missing.

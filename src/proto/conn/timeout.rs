@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::close::FIN_TRANSMISSIONS_MAX;
+use super::close::FIN_TIMEOUTS_MAX;
 use super::output::TRIM_AFTER;
 use super::state::State;
 use super::timers::expired;
-use super::{Connection, Events};
+use super::Connection;
 use crate::error::CloseReason;
 use crate::time::Instant;
 
@@ -91,11 +91,14 @@ impl Connection {
             return;
         }
         self.counters.timeouts += 1;
-        if self.send.only_fin_outstanding() && self.send.head_transmissions() >= FIN_TRANSMISSIONS_MAX {
-            // All data is acknowledged and nobody answers the FIN: the peer is done with us.
-            return self.give_up_on_fin(now);
+        let only_fin = self.send.only_fin_outstanding();
+        if only_fin && self.recv.is_finished() && self.rtt.backoffs() + 1 >= FIN_TIMEOUTS_MAX {
+            // The peer has everything, has said everything and does not answer: it is done with us.
+            self.send.clear();
+            return self.finish_life(now);
         }
-        if !self.peer.is_shut(self.payload_max()) && self.rtt.backoffs() >= self.config.timeouts {
+        let stall = self.peer.is_shut(self.payload_max()) && !only_fin;
+        if !stall && self.rtt.backoffs() >= self.config.timeouts {
             return self.close_with_reset(CloseReason::TimedOut);
         }
         self.rtt.back_off();
@@ -107,17 +110,6 @@ impl Connection {
         self.timers.probe = None;
         self.timers.loss = None;
         self.due.probe = true;
-    }
-
-    fn give_up_on_fin(&mut self, now: Instant) {
-        self.send.clear();
-        self.signal(Events::ACKED);
-        if self.recv.is_finished() || self.wishes.detached {
-            self.finish_life(now);
-        } else {
-            // The peer owes us the end of its direction and does not answer.
-            self.close_with_reset(CloseReason::TimedOut);
-        }
     }
 
     /// RFC 8985 §7.3: one packet, so that its acknowledgement shows which of the last ones are missing.

@@ -36,3 +36,59 @@ fn d28_time_wait_ends_with_a_window_update_to_repeat() {
     raw.pass_hearing(secs(5));
     assert!(raw.conn.is_drained());
 }
+
+/// Says nothing until the connection is over, and returns what was sent after how long.
+fn until_drained(raw: &mut Raw) -> (Vec<Heard>, Duration) {
+    let start = raw.now;
+    let mut heard = Vec::new();
+    while !raw.conn.is_drained() {
+        heard.extend(raw.pass_hearing(millis(100)));
+        assert!(raw.now.since(start) < secs(600), "{:#?}", raw.conn);
+    }
+    (heard, raw.now.since(start))
+}
+
+#[test]
+fn d28_a_peer_that_finished_and_forgot_us_keeps_nothing_open() {
+    let mut raw = Raw::accepted(config());
+    raw.write(b"all of it");
+    raw.hear();
+    raw.pass(millis(20));
+    raw.acknowledge_all();
+    raw.say(Kind::Fin, b"");
+    raw.hear();
+    raw.conn.finish();
+    let (heard, time) = until_drained(&mut raw);
+    assert!(only(Kind::Fin, &heard).len() >= 3 && time < secs(10), "{time:?}");
+    assert!(only(Kind::Reset, &heard).is_empty());
+    assert_eq!(raw.conn.close_reason(), Some(CloseReason::Finished));
+}
+
+#[test]
+fn d28_a_short_silence_after_our_fin_does_not_cost_the_rest_of_the_stream() {
+    for detached in [false, true] {
+        let mut raw = Raw::accepted(config());
+        raw.say(Kind::Data, b"warms up");
+        raw.hear();
+        if detached { raw.conn.detach() } else { raw.conn.finish() }
+        raw.pass_hearing(secs(8));
+        assert_eq!(raw.conn.close_reason(), None, "detached: {detached}");
+        raw.say(Kind::Data, b" and goes on");
+        assert_eq!(raw.read().len(), if detached { 0 } else { 20 });
+        raw.acknowledge_all();
+        raw.say(Kind::Fin, b"");
+        until_drained(&mut raw);
+        assert_eq!(raw.conn.close_reason(), Some(CloseReason::Finished));
+    }
+}
+
+#[test]
+fn d28_a_peer_that_dies_after_our_fin_ends_by_itself() {
+    for (detached, reason) in [(false, CloseReason::TimedOut), (true, CloseReason::Aborted)] {
+        let mut raw = Raw::accepted(config());
+        if detached { raw.conn.detach() } else { raw.conn.finish() }
+        let (heard, _) = until_drained(&mut raw);
+        assert_eq!(only(Kind::Reset, &heard).len(), 1);
+        assert_eq!(raw.conn.close_reason(), Some(reason));
+    }
+}
