@@ -293,7 +293,11 @@ impl Connection {
         match self.state {
             State::SynSent { .. } => self.close(CloseReason::Refused),
             State::TimeWait { .. } => self.close(CloseReason::Finished),
-            _ if self.is_acked() && self.recv.is_finished() => self.close(CloseReason::Finished),
+            // libutp forgets the connection once its own FIN is acknowledged, and answers ours like that.
+            _ if self.recv.is_finished() && self.send.only_fin_outstanding() => {
+                self.send.clear();
+                self.close(CloseReason::Finished);
+            }
             _ => self.close(CloseReason::Reset),
         }
     }
