@@ -48,6 +48,10 @@ impl Connection {
 
     /// A packet for a connection that is finished.
     pub(super) fn on_afterthought(&mut self, now: Instant, packet: &Packet<'_>) {
+        if !self.is_plausible(packet) {
+            self.counters.packets_invalid += 1;
+            return;
+        }
         let header = packet.header;
         let known = header.seq.distance_from(self.recv.cumulative()) <= 0;
         match header.kind {

@@ -115,7 +115,7 @@ impl Connection {
     }
 
     /// Whether the numbers of a packet fit what we have sent and received.
-    fn is_plausible(&self, packet: &Packet<'_>) -> bool {
+    pub(super) fn is_plausible(&self, packet: &Packet<'_>) -> bool {
         let header = packet.header;
         let behind = self.send.last_acked().distance_from(header.ack);
         let beyond = header.ack.distance_from(self.send.next_seq().prev());

@@ -92,3 +92,31 @@ fn d28_a_peer_that_dies_after_our_fin_ends_by_itself() {
         assert_eq!(raw.conn.close_reason(), Some(reason));
     }
 }
+
+#[test]
+fn d29_in_time_wait_repeats_are_acknowledged_new_data_is_reset_and_forgeries_are_ignored() {
+    let mut raw = Raw::accepted(config());
+    raw.say(Kind::Data, b"before");
+    end(&mut raw);
+    raw.hear();
+    let fin = Header { seq: raw.seq.prev(), ..raw.header(Kind::Fin) };
+    let data = raw.header(Kind::Data);
+    let forged = [
+        Header { ack: raw.ack.next(), ..fin },
+        Header { ack: raw.ack.next(), ..data },
+        Header { conn_id: raw.conn.ids().send, ..fin },
+        Header { seq: raw.seq + 32_100, ..data },
+    ];
+    for header in forged {
+        raw.say_with(header, Extensions::EMPTY, b"");
+        assert_eq!(raw.hear(), [], "{header:?}");
+    }
+    raw.say_with(fin, Extensions::EMPTY, b"");
+    let acks = raw.hear();
+    assert_eq!(only(Kind::State, &acks).len(), 2, "{acks:?}");
+    assert!(acks.iter().all(|heard| heard.header().ack == fin.seq));
+    raw.say_with(data, Extensions::EMPTY, b"more");
+    let reset = raw.hear();
+    assert_eq!((reset.len(), reset[0].kind()), (1, Kind::Reset));
+    assert_eq!(raw.conn.close_reason(), Some(CloseReason::Finished));
+}
