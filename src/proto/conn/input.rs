@@ -73,8 +73,22 @@ impl Connection {
         self.open(now);
         self.learn(now, packet);
         self.peer.advertise(header.sent_at, header.window);
-        // The third leg: it proves our address to the acceptor even if we have nothing to say.
+        self.prove(now);
+    }
+
+    /// The third leg: it proves our address to the acceptor even if we have nothing to say. Whether it arrived we
+    /// learn from data only, and an acceptor without proof keeps silent, so without data it is repeated.
+    pub(super) fn prove(&mut self, now: Instant) {
+        /// Ours: pauses of 1, 2 and 4 seconds, within the time that acceptors wait.
+        const REPEATS_MAX: u8 = 3;
+        let heard = self.counters.bytes_received > 0 || self.recv.is_finished();
+        let spoke = self.send.outstanding() > 0 || self.send.last_acked() != self.syn_seq;
+        if heard || spoke {
+            return;
+        }
         self.acks.demand();
+        self.timers.syn = (self.proofs < REPEATS_MAX).then(|| now + Duration::from_secs(1 << self.proofs));
+        self.proofs += 1;
     }
 
     fn on_proof(&mut self, now: Instant, packet: &Packet<'_>) {

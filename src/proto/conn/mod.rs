@@ -138,6 +138,8 @@ pub struct Connection {
     last_data_sent: Instant,
     last_data_heard: Instant,
     syn_sent_at: Instant,
+    /// How often the third leg of the handshake was sent for its own sake.
+    proofs: u8,
     counters: StreamStats,
 }
 
@@ -218,6 +220,7 @@ impl Connection {
             last_data_sent: now,
             last_data_heard: now,
             syn_sent_at: now,
+            proofs: 0,
             counters: StreamStats::default(),
             config,
         }

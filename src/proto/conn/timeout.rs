@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use super::Connection;
 use super::close::FIN_TIMEOUTS_MAX;
 use super::output::TRIM_AFTER;
 use super::state::State;
 use super::timers::expired;
-use super::Connection;
 use crate::error::CloseReason;
 use crate::time::Instant;
 
@@ -36,7 +36,10 @@ impl Connection {
             return self.close_with_reset(CloseReason::Aborted);
         }
         if expired(&mut self.timers.syn, now) {
-            self.due.syn = true;
+            match self.state {
+                State::Open => self.prove(now),
+                _ => self.due.syn = true,
+            }
         }
         if expired(&mut self.timers.trim, now) {
             self.on_trim(now);

@@ -5,7 +5,7 @@ use crate::time::Instant;
 /// Deadlines; those of other parts (delayed acks, window updates, losses by time) live there.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    /// The next SYN.
+    /// The next SYN; after the handshake, the next repetition of its third leg.
     pub(super) syn: Option<Instant>,
     /// The oldest packet is overdue.
     pub(super) retransmit: Option<Instant>,

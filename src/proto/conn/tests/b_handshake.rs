@@ -37,3 +37,32 @@ fn a_lossy_transfer_both_ways_ends_well() {
     });
     pair.transfer([1_000_000, 1_000_000], Duration::from_secs(120));
 }
+
+#[test]
+fn b09_a_lost_third_leg_is_repeated_until_there_is_data() {
+    let mut raw = Raw::dialling(config());
+    raw.hear();
+    raw.say(Kind::State, b"");
+    let start = raw.now;
+    let legs: Vec<_> = raw.pass_hearing(secs(14)).iter().map(|leg| leg.at.since(start).as_secs()).collect();
+    assert_eq!(legs, [0, 1, 3, 7]);
+    for heard in [true, false] {
+        let mut raw = Raw::dialled(config());
+        if heard {
+            raw.say(Kind::Data, b"I know you");
+        } else {
+            raw.write(b"my first packet is proof");
+        }
+        raw.hear();
+        raw.acknowledge_all();
+        assert_eq!(raw.pass_hearing(secs(14)).len(), 0);
+    }
+}
+
+#[test]
+fn b09_a_server_that_speaks_first_outlives_a_lost_third_leg() {
+    let mut pair = Pair::new(config());
+    pair.link = Box::new(|side, n, _| if side == 0 && n == 1 { vec![] } else { vec![ONE_WAY] });
+    pair.outgoing[1] = b"welcome".to_vec();
+    assert!(pair.run(secs(5), |pair| pair.incoming[0] == b"welcome"));
+}

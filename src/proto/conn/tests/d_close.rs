@@ -70,7 +70,11 @@ fn d28_a_short_silence_after_our_fin_does_not_cost_the_rest_of_the_stream() {
         let mut raw = Raw::accepted(config());
         raw.say(Kind::Data, b"warms up");
         raw.hear();
-        if detached { raw.conn.detach() } else { raw.conn.finish() }
+        if detached {
+            raw.conn.detach()
+        } else {
+            raw.conn.finish()
+        }
         raw.pass_hearing(secs(8));
         assert_eq!(raw.conn.close_reason(), None, "detached: {detached}");
         raw.say(Kind::Data, b" and goes on");
@@ -86,7 +90,11 @@ fn d28_a_short_silence_after_our_fin_does_not_cost_the_rest_of_the_stream() {
 fn d28_a_peer_that_dies_after_our_fin_ends_by_itself() {
     for (detached, reason) in [(false, CloseReason::TimedOut), (true, CloseReason::Aborted)] {
         let mut raw = Raw::accepted(config());
-        if detached { raw.conn.detach() } else { raw.conn.finish() }
+        if detached {
+            raw.conn.detach()
+        } else {
+            raw.conn.finish()
+        }
         let (heard, _) = until_drained(&mut raw);
         assert_eq!(only(Kind::Reset, &heard).len(), 1);
         assert_eq!(raw.conn.close_reason(), Some(reason));

@@ -14,7 +14,8 @@ fn d29_a_peer_that_finished_and_answers_our_fin_with_a_reset_has_everything() {
         raw.say(Kind::Fin, b"");
         raw.conn.finish();
         let fin = only(Kind::Fin, &raw.hear())[0];
-        let echo = Header { conn_id: fin.conn_id, ack: fin.seq, seq: SeqNr::new(7), ..raw.header(Kind::Reset) };
+        let echo =
+            Header { conn_id: fin.conn_id, ack: fin.seq, seq: SeqNr::new(7), ..raw.header(Kind::Reset) };
         raw.say_with(echo, Extensions::EMPTY, b"");
         let reason = if acked { CloseReason::Finished } else { CloseReason::Reset };
         assert_eq!((raw.conn.close_reason(), raw.conn.is_acked()), (Some(reason), acked));
