@@ -14,9 +14,9 @@ use crate::proto::send::{AckOutcome, Lost};
 use crate::time::Instant;
 use crate::wire::{Kind, Packet, SeqNr};
 
-/// Ours: how far an overtaken packet's acknowledgement, or its own number, may lie behind the newest. More than
-/// any peer keeps in flight by default (libutp 1,023); a blind attacker gains a factor of two at most.
-const OVERTAKEN_MAX: i16 = 1024;
+/// Ours: how far an overtaken packet's acknowledgement, or its own number, may lie behind the newest, unless more is
+/// kept in flight. More than any peer does by default (libutp 1,023); a blind attacker gains a factor of two at most.
+const OVERTAKEN_MIN: u16 = 1024;
 
 /// Ours: how far ahead a packet's number may lie; more than we ever hold, less than half the circle.
 const AHEAD_MAX: i16 = 32_000;
@@ -135,12 +135,17 @@ impl Connection {
         let beyond = header.ack.distance_from(self.send.next_seq().prev());
         header.conn_id == self.ids.recv
             && beyond <= 0
-            && (..=OVERTAKEN_MAX).contains(&behind)
+            && behind <= self.overtaken_max()
             && self.fits_ahead(header.seq)
     }
 
     fn fits_ahead(&self, seq: SeqNr) -> bool {
-        (-OVERTAKEN_MAX..=AHEAD_MAX).contains(&seq.distance_from(self.recv.cumulative()))
+        (-self.overtaken_max()..=AHEAD_MAX).contains(&seq.distance_from(self.recv.cumulative()))
+    }
+
+    /// A peer that may be sent so many packets may send as many, and repeat the first if all our answers were lost.
+    fn overtaken_max(&self) -> i16 {
+        i16::try_from(self.config.packets_in_flight.max(OVERTAKEN_MIN)).unwrap_or(i16::MAX)
     }
 
     /// What any valid packet tells, whatever else it carries.

@@ -48,3 +48,16 @@ fn c18_an_ack_of_what_a_mask_reported_before_frees_room_and_wakes_the_writer() {
     assert!(raw.conn.take_events().intersects(Events::WRITABLE));
     assert_eq!(raw.conn.stats().bytes_acked, 4096);
 }
+
+#[test]
+fn c18_the_first_of_many_packets_is_acknowledged_again_when_all_acks_were_lost() {
+    const FLIGHT: u16 = 5000;
+    let mut raw = Raw::dialled(unlimited().packets_in_flight(FLIGHT));
+    let first = raw.header(Kind::Data);
+    for _ in 0..FLIGHT {
+        raw.say(Kind::Data, b"lost acknowledgements");
+        raw.hear();
+    }
+    raw.say_with(first, Extensions::EMPTY, b"lost acknowledgements");
+    assert_eq!(only(Kind::State, &raw.hear())[0].ack, raw.seq.prev());
+}
