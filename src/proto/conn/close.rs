@@ -80,6 +80,17 @@ impl Connection {
         }
     }
 
+    /// Gives back what nobody can ask for any more, however long the application looks at what is left to read.
+    fn release_memory(&mut self) {
+        if self.send.is_all_acked() {
+            self.send.release();
+        } else {
+            self.send.abandon();
+        }
+        self.recv.discard_held();
+        self.recv.release();
+    }
+
     /// Ends the connection at once.
     pub(super) fn close(&mut self, reason: CloseReason) {
         if self.state == State::Closed {
@@ -91,6 +102,7 @@ impl Connection {
         self.timers = super::Timers::default();
         self.updates.seen();
         self.close_reason.get_or_insert(reason);
+        self.release_memory();
         self.wishes.service = true;
         self.signal(
             Events::CONNECTED

@@ -47,10 +47,8 @@ impl Connection {
     /// is room.
     #[must_use]
     pub fn write_refusal(&self) -> Option<WriteOutcome> {
-        if self.send.is_finishing() {
-            return Some(WriteOutcome::Finished);
-        }
         match self.close_reason {
+            None | Some(CloseReason::Finished) if self.send.is_finishing() => Some(WriteOutcome::Finished),
             Some(reason) => Some(WriteOutcome::Closed(reason)),
             None if self.send.free_bytes() == 0 => Some(WriteOutcome::Full),
             None => None,

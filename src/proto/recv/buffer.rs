@@ -121,6 +121,11 @@ impl ReceiveBuffer {
         count
     }
 
+    /// Throws away what came before its turn: the packets before it will never come.
+    pub fn discard_held(&mut self) {
+        self.held = Reorder::new();
+    }
+
     /// Gives memory back if nothing is unread; the next packet takes some again. For connections that went quiet:
     /// while bytes flow, keeping it is cheaper.
     pub fn release(&mut self) {

@@ -37,8 +37,10 @@ enum End {
     /// A FIN follows the last byte.
     FinDue,
     FinSent(SeqNr),
-    /// Everything was thrown away; nothing follows.
+    /// Everything was thrown away, as good as delivered; nothing follows.
     Discarded,
+    /// Everything was thrown away and is missing; nothing follows.
+    Abandoned,
 }
 
 impl SendBuffer {
@@ -73,11 +75,21 @@ impl SendBuffer {
         }
     }
 
-    /// Throws everything away, sent or not, and the memory with it. Nothing can be written or sent from then on.
+    /// Throws everything away, sent or not, and the memory with it, as if it had been acknowledged. Nothing can be
+    /// written or sent from then on.
     pub fn clear(&mut self) {
+        self.throw_away(End::Discarded);
+    }
+
+    /// As [`clear`](Self::clear), but what was thrown away never counts as acknowledged.
+    pub fn abandon(&mut self) {
+        self.throw_away(End::Abandoned);
+    }
+
+    fn throw_away(&mut self, end: End) {
         self.bytes = ByteRing::new(0);
         self.cut_bytes = 0;
-        self.end = End::Discarded;
+        self.end = end;
         self.flight.clear();
         self.flight.release();
         self.loss.clear();
@@ -361,7 +373,7 @@ impl SendBuffer {
     /// Nothing outstanding and nothing to send, the FIN included once finishing.
     #[must_use]
     pub fn is_all_acked(&self) -> bool {
-        self.flight.is_empty() && self.bytes.is_empty() && self.end != End::FinDue
+        self.flight.is_empty() && self.bytes.is_empty() && !matches!(self.end, End::FinDue | End::Abandoned)
     }
 
     /// Everything but the FIN is acknowledged, and the FIN was sent.
