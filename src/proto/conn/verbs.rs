@@ -141,6 +141,9 @@ impl Connection {
         self.wishes.detached = true;
         self.wishes.service = true;
         self.recv.discard();
+        if self.window_update_due() {
+            self.acks.demand();
+        }
         match self.state {
             State::Idle | State::SynSent { .. } if self.send.queued_bytes() == 0 => {
                 self.close(CloseReason::Aborted);

@@ -128,3 +128,21 @@ fn d29_in_time_wait_repeats_are_acknowledged_new_data_is_reset_and_forgeries_are
     assert_eq!((reset.len(), reset[0].kind()), (1, Kind::Reset));
     assert_eq!(raw.conn.close_reason(), Some(CloseReason::Finished));
 }
+
+#[test]
+fn d30_closing_with_unread_data_opens_the_window_and_throws_the_rest_away() {
+    let mut raw = Raw::accepted(config().receive_buffer(4096).receive_buffer_max(4096));
+    raw.say(Kind::Data, &[1; 4000]);
+    raw.conn.finish();
+    assert_eq!(raw.hear().last().unwrap().header().window, 96);
+    raw.conn.detach();
+    let update = raw.hear();
+    assert_eq!(only(Kind::State, &update).first().map(|header| header.window), Some(4096));
+    raw.say(Kind::Data, &[2; 4000]);
+    raw.say(Kind::Data, &[3; 4000]);
+    assert_eq!(raw.hear().last().unwrap().header().window, 4096);
+    raw.acknowledge_all();
+    raw.say(Kind::Fin, b"");
+    until_drained(&mut raw);
+    assert_eq!(raw.conn.close_reason(), Some(CloseReason::Finished));
+}
