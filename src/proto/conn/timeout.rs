@@ -109,7 +109,9 @@ impl Connection {
             self.counters.packets_lost += u64::from(lost.packets);
         }
         self.congestion.on_timeout(now);
-        self.timers.retransmit = Some(now + self.rtt.rto());
+        // What is outstanding before a shut window is its probe.
+        let wait = if stall { self.rtt.rto().min(PERSIST.1) } else { self.rtt.rto() };
+        self.timers.retransmit = Some(now + wait);
         self.timers.probe = None;
         self.timers.loss = None;
         self.due.probe = true;

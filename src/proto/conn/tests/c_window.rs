@@ -116,3 +116,27 @@ fn c20_what_little_room_is_left_is_not_filled_with_small_packets() {
     let heard = raw.hear();
     assert_eq!(heard.iter().map(|heard| heard.packet().payload.len()).collect::<Vec<_>>(), [FULL; 3]);
 }
+
+#[test]
+fn c20_a_shut_window_is_probed_with_little_and_at_least_every_fifteen_seconds() {
+    for window in [0, 300] {
+        let mut raw = Raw::dialled(unlimited());
+        raw.window = window;
+        raw.say(Kind::State, b"");
+        raw.write(&[0; 5000]);
+        let start = raw.now;
+        let mut probes = raw.pass_hearing(secs(290));
+        probes.retain(|heard| heard.kind() == Kind::Data);
+        let mut before = start;
+        for probe in &probes {
+            assert_eq!(probe.packet().payload.len(), (window as usize).max(1));
+            assert!(probe.at.since(before) <= secs(15), "{} after {before}", probe.at);
+            before = probe.at;
+        }
+        assert!((20..40).contains(&probes.len()), "{}", probes.len());
+        // Not the update, but the answer to a probe tells.
+        raw.window = 1 << 20;
+        raw.acknowledge_all();
+        assert_eq!(only(Kind::Data, &raw.hear()).len(), 4);
+    }
+}
