@@ -71,10 +71,15 @@ impl Connection {
 
     /// Ends the connection at once and tells the peer.
     pub(super) fn close_with_reset(&mut self, reason: CloseReason) {
-        let peer_knows_us =
-            matches!(self.state, State::Open | State::SynReceived { .. } | State::SynSent { tries: 1.., .. });
+        let tell = match self.state {
+            State::Open | State::SynSent { tries: 1.., .. } => true,
+            // Instead of the answer that was due; one more would let a forged sender address receive more than
+            // was sent in its name. Whoever is there will speak, and be answered.
+            State::SynReceived { .. } => self.due.syn_ack,
+            _ => false,
+        };
         self.close(reason);
-        if peer_knows_us {
+        if tell {
             self.due.reset = true;
             self.wishes.service = true;
         }

@@ -66,3 +66,21 @@ fn b09_a_server_that_speaks_first_outlives_a_lost_third_leg() {
     pair.outgoing[1] = b"welcome".to_vec();
     assert!(pair.run(secs(5), |pair| pair.incoming[0] == b"welcome"));
 }
+
+#[test]
+fn b11_an_unproved_address_receives_no_more_than_was_sent_from_it() {
+    for abort_first in [true, false] {
+        let mut raw = Raw::dialled_by(config(), syn());
+        raw.write(&[0; 5000]);
+        raw.conn.finish();
+        let mut heard = vec![];
+        if !abort_first {
+            heard.extend(raw.hear());
+        }
+        raw.conn.abort();
+        heard.extend(raw.pass_hearing(secs(20)));
+        assert_eq!(heard.iter().map(|heard| heard.bytes.len()).sum::<usize>(), HEADER_LEN);
+        assert_eq!(heard[0].kind() == Kind::Reset, abort_first);
+        assert!(raw.conn.is_drained());
+    }
+}
