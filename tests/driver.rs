@@ -233,6 +233,17 @@ async fn a_clean_transfer_through_memory_loses_nothing() {
 }
 
 #[tokio::test]
+async fn two_drivers_that_wait_for_each_other_go_on_receiving() {
+    let hub = MemoryHub::new();
+    let socket = |host| {
+        let transport = hub.attach_with(addr(host), 2, 8).unwrap();
+        spawn(UtpSocket::over(transport, Config::default()).unwrap()).0
+    };
+    let (a, b) = (socket(1), socket(2));
+    within(async { tokio::join!(transfer(&a, &b, 1 << 20), transfer(&b, &a, 1 << 20)) }).await;
+}
+
+#[tokio::test]
 async fn a_transport_that_is_gone_ends_the_driver_and_frees_everybody() {
     let world = world(1, quiet, quiet);
     let listener = world.server.listen();
