@@ -56,6 +56,10 @@ pub(super) struct LossDetector {
     epoch: u64,
     masks: Masks,
     duplicates: u8,
+    /// The segment that was last found lost by counting them.
+    counted_out: Option<u64>,
+    /// Counting them found something lost that was not: this path, or this peer, makes more of them than losses do.
+    duplicates_mislead: bool,
     /// A duplicate acknowledgement came since losses were last looked for.
     duplicate_came: bool,
     /// The last timeout may yet prove premature.
@@ -119,6 +123,8 @@ impl LossDetector {
             epoch: 0,
             masks: Masks::NeverSeen,
             duplicates: 0,
+            counted_out: None,
+            duplicates_mislead: false,
             duplicate_came: false,
             timed_out: false,
             probe: None,
@@ -179,6 +185,7 @@ impl LossDetector {
         let overtaken = self.ack.highest_before.is_some_and(|highest| index < highest);
         out.retransmitted_acked |= resent;
         out.spurious += u32::from(too_soon);
+        self.duplicates_mislead |= too_soon && self.counted_out == Some(index);
         if overtaken && !resent {
             out.reordered += 1;
             self.reordering.on_reordering();
@@ -321,9 +328,10 @@ impl LossDetector {
     }
 
     /// The first segment is missing whatever the mask says.
-    fn judge_head(&self, flight: &mut Flight, now: Instant, rtt: &RttEstimator, found: &mut Found) {
+    fn judge_head(&mut self, flight: &mut Flight, now: Instant, rtt: &RttEstimator, found: &mut Found) {
         let Some(head) = flight.head().filter(|head| head.is_in_flight()) else { return };
         let counted = usize::from(self.duplicates) >= COUNT_THRESHOLD
+            && !self.duplicates_mislead
             && flight.sacked() == 0
             && self.recovery_end.is_none();
         let overdue = head.deferred || self.clock(now, rtt).is_some_and(|clock| clock.is_overdue(head));
@@ -335,6 +343,9 @@ impl LossDetector {
             && rtt
                 .smoothed()
                 .is_some_and(|smoothed| head.last_sent + smoothed + rtt.variation() * VARIATIONS <= now);
+        if counted && !overdue {
+            self.counted_out = Some(flight.base());
+        }
         if counted || overdue || in_vain {
             found.lose(flight, flight.base(), false);
         }

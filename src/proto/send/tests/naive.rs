@@ -47,6 +47,8 @@ pub(super) struct Naive {
     masks: (bool, bool),
     duplicates: u32,
     duplicate_came: bool,
+    counted_out: Option<usize>,
+    mislead: bool,
     timed_out: bool,
     /// Index, the original, when the probe went out, whether its answer came.
     probe: Option<(usize, Sent, Option<Instant>, bool)>,
@@ -68,6 +70,8 @@ impl Naive {
             masks: (false, false),
             duplicates: 0,
             duplicate_came: false,
+            counted_out: None,
+            mislead: false,
             timed_out: false,
             probe: None,
             least: None,
@@ -150,6 +154,7 @@ impl Naive {
         out.packets += 1;
         out.retransmitted_acked |= resent;
         out.spurious += u32::from(too_soon);
+        self.mislead |= too_soon && self.counted_out == Some(index);
         if overtaken && !resent {
             out.reordered += 1;
             self.reordering.on_reordering();
@@ -229,6 +234,9 @@ impl Naive {
             let counted = above >= 3 && sent.times == 1 && !self.reordering.is_seen();
             let overdue = sent.condemned || self.is_overdue(sent, now, wait);
             let visible = index < reported_end.max(self.mask_end) || index == self.base;
+            if index == self.base && !overdue && self.is_head_counted_out() {
+                self.counted_out = Some(index);
+            }
             if counted || (overdue && visible) || (index == self.base && self.is_head_lost(now, rtt)) {
                 lost.push(index);
             } else if overdue && sent.times > 1 {
@@ -240,11 +248,15 @@ impl Naive {
 
     fn is_head_lost(&self, now: Instant, rtt: &RttEstimator) -> bool {
         let head = &self.all[self.base];
-        let silent = !self.all[self.base..].iter().any(|sent| sent.place == Place::Reported);
-        let third = self.duplicates >= 3 && silent && self.recovery_end.is_none();
         let usual = rtt.smoothed().map(|smoothed| smoothed + rtt.variation() * 4);
         let late = usual.is_some_and(|usual| head.last + usual <= now);
-        third || (self.duplicate_came && head.times > 1 && head.order + 1 < self.orders && late)
+        self.is_head_counted_out()
+            || (self.duplicate_came && head.times > 1 && head.order + 1 < self.orders && late)
+    }
+
+    fn is_head_counted_out(&self) -> bool {
+        let silent = !self.all[self.base..].iter().any(|sent| sent.place == Place::Reported);
+        self.duplicates >= 3 && !self.mislead && silent && self.recovery_end.is_none()
     }
 
     fn judge_probe(&mut self) -> Option<Lost> {

@@ -220,3 +220,23 @@ fn a_retransmission_beyond_the_masks_is_given_up_when_a_mask_reaches_it() {
     rig.ack(1, &[5]);
     assert_eq!(packets(rig.detect()), 29, "four bytes of mask show 2 to 31, and 5 arrived");
 }
+
+/// A path that doubles packets makes the peer acknowledge twice, and a peer that never had a gap has never shown
+/// whether it sends masks.
+#[test]
+fn duplicate_acknowledgements_are_counted_until_that_proves_wrong() {
+    let mut rig = Rig::with_flight(10);
+    for (first, right) in [(0, true), (10, false)] {
+        rig.wait(40);
+        rig.ack(first + 1, &[]);
+        let found: Vec<_> = (0..3).map(|_| packets(rig.duplicate(first + 1, None))).collect();
+        assert_eq!((found, rig.resend()), (vec![0, 0, 1], vec![first + 1]));
+        // Right: a round trip brings the answer to the retransmission. Wrong: the original had arrived.
+        rig.wait(if right { 40 } else { 5 });
+        rig.ack(first + 10, &[]);
+        rig.send_new(10);
+    }
+    rig.wait(40);
+    rig.ack(21, &[]);
+    assert!((0..10).all(|_| rig.duplicate(21, None).is_none()));
+}
