@@ -8,11 +8,17 @@
 #![expect(unreachable_pub, reason = "modules of one test, nobody else reaches them")]
 
 mod captures;
+mod libtorrent;
+mod libutp;
 mod pattern;
 mod pcap;
 mod peer;
 mod relay;
+mod table;
+#[path = "../../examples/torrent/mod.rs"]
+mod torrent;
 mod torrents;
+mod tshark;
 
 /// One transfer at a time, so that throughput means something.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -25,3 +25,10 @@ pub fn sha256(length: u64) -> String {
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// Whether `data` is the first `length` bytes of the pattern.
+pub fn is_all(data: &[u8], length: u64) -> bool {
+    let mut expected = vec![0; length as usize];
+    fill(0, &mut expected);
+    data == expected
+}
