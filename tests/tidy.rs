@@ -158,7 +158,7 @@ fn names(text: &str, word: &str) -> bool {
         let before = text[..at].chars().next_back().is_some_and(part);
         let after = text[at + word.len()..].chars().next().is_some_and(part);
         let (first, last) = (word.starts_with(part), word.ends_with(part));
-        !(before && first) && !(after && last)
+        !(before && first || after && last)
     })
 }
 
