@@ -43,7 +43,7 @@ const BATCH_BYTES: usize = 65_000;
 /// Datagrams for one destination: all as long as the first, the last possibly shorter.
 pub struct Batch {
     buffer: Box<[u8]>,
-    len: usize,
+    filled: usize,
     segment_size: usize,
     count: usize,
     count_max: usize,
@@ -57,7 +57,7 @@ impl Batch {
     pub fn new(max_segments: usize) -> Self {
         Self {
             buffer: vec![0; BATCH_BYTES].into_boxed_slice(),
-            len: 0,
+            filled: 0,
             segment_size: 0,
             count: 0,
             count_max: max_segments.max(1),
@@ -76,11 +76,11 @@ impl Batch {
         if self.count == 0 {
             return len <= self.buffer.len();
         }
-        let still_full_size = self.len == self.count * self.segment_size;
+        let still_full_size = self.filled == self.count * self.segment_size;
         still_full_size
             && len <= self.segment_size
             && self.count < self.count_max
-            && self.len + len <= self.buffer.len()
+            && self.filled + len <= self.buffer.len()
     }
 
     /// Adds a datagram of `len` bytes, written by `fill`.
@@ -92,8 +92,8 @@ impl Batch {
         if self.count == 0 {
             self.segment_size = len;
         }
-        fill(&mut self.buffer[self.len..self.len + len]);
-        self.len += len;
+        fill(&mut self.buffer[self.filled..self.filled + len]);
+        self.filled += len;
         self.count += 1;
     }
 
@@ -123,7 +123,7 @@ impl Batch {
     /// All datagrams end to end.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.buffer[..self.len]
+        &self.buffer[..self.filled]
     }
 
     /// Bytes of every datagram but the last, which may be shorter.
@@ -143,7 +143,7 @@ impl Batch {
         if self.foreign {
             return;
         }
-        let (len, size) = (self.len, self.segment_size.max(1));
+        let (len, size) = (self.filled, self.segment_size.max(1));
         for datagram in self.buffer[..len].chunks_mut(size).skip(first) {
             wire::restamp(datagram, now.stamp());
         }
@@ -151,7 +151,7 @@ impl Batch {
 
     /// Empties it.
     pub fn clear(&mut self) {
-        self.len = 0;
+        self.filled = 0;
         self.count = 0;
         self.segment_size = 0;
         self.foreign = false;
@@ -163,7 +163,7 @@ impl fmt::Debug for Batch {
         f.debug_struct("Batch")
             .field("count", &self.count)
             .field("segment_size", &self.segment_size)
-            .field("len", &self.len)
+            .field("bytes", &self.filled)
             .finish_non_exhaustive()
     }
 }

@@ -173,6 +173,9 @@ impl Connection {
         let opened = was_shut && !self.peer.is_shut(self.payload_max());
         if advance >= 0 && self.send.outstanding() > 0 {
             self.apply_ack(now, packet, window_before);
+        } else if advance == 0 && header.kind == Kind::State && header.window == window_before {
+            // Perhaps the answer to a probe that was not needed; the sending half knows.
+            self.send.duplicate_ack();
         }
         if opened {
             self.on_window_opened(now);

@@ -184,7 +184,8 @@ impl Connection {
     }
 
     fn new(config: Arc<Config>, path: Path, role: Role, now: Instant) -> Self {
-        let mtu = config.mtu.unwrap_or(if path.peer.is_ipv4() { MTU_IPV4 } else { MTU_IPV6 });
+        let default_mtu = if path.peer.is_ipv4() { MTU_IPV4 } else { MTU_IPV6 };
+        let mtu = config.mtu.unwrap_or(default_mtu);
         let payload = u32::from(mtu) - HEADER_LEN as u32;
         Self {
             path,

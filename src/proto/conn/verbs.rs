@@ -64,6 +64,8 @@ impl Connection {
                 self.acks.demand();
                 self.wishes.service = true;
             }
+            // Somebody has to set the timer that gives the memory back; at most once per its period.
+            self.wishes.service |= self.timers.trim.is_none() && self.recv.holds_idle_memory();
             return ReadOutcome::Data(copied);
         }
         outcome
