@@ -162,6 +162,10 @@ impl Connection {
 
     /// Whether a new segment could leave now, for all that windows say.
     pub(super) fn has_sendable_segment(&self) -> bool {
+        if self.send.has_lost() {
+            // It goes first, and the driver knows about it.
+            return false;
+        }
         let Some(segment) = self.send.peek_new(self.payload_room(), self.holds_small()) else { return false };
         let in_flight = self.send.bytes_in_flight();
         let len = u32::from(segment.len);
