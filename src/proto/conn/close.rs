@@ -41,7 +41,6 @@ impl Connection {
         tracing::debug!(ids = ?self.ids, peer = %self.path.peer, "finished");
         self.state = State::TimeWait { until: now + self.time_wait() };
         self.timers.stop_data();
-        self.updates.seen();
         self.close_reason = Some(CloseReason::Finished);
         self.signal(Events::READABLE | Events::WRITABLE | Events::ACKED | Events::FLUSHED | Events::CLOSED);
     }

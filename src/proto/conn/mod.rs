@@ -236,8 +236,10 @@ impl Connection {
             State::TimeWait { until } => Some(until),
             State::Open => self.limit_deadline(),
         };
-        let acks = if self.state.is_open() { self.acks.deadline() } else { None };
-        [state, acks, self.updates.deadline(), self.timers.next()].into_iter().flatten().min()
+        let open = self.state.is_open();
+        let acks = self.acks.deadline().filter(|_| open);
+        let updates = self.updates.deadline().filter(|_| open);
+        [state, acks, updates, self.timers.next()].into_iter().flatten().min()
     }
 
     /// What has happened since the last call that somebody may be waiting for.
