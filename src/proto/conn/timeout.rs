@@ -95,7 +95,9 @@ impl Connection {
         }
         self.counters.timeouts += 1;
         let only_fin = self.send.only_fin_outstanding();
-        if only_fin && self.recv.is_finished() && self.rtt.backoffs() + 1 >= FIN_TIMEOUTS_MAX {
+        let silent = self.send.oldest_sent_at().is_some_and(|fin| self.peer.last_heard <= fin);
+        let forgotten = only_fin && self.recv.is_finished() && silent;
+        if forgotten && self.rtt.backoffs() + 1 >= FIN_TIMEOUTS_MAX {
             // The peer has everything, has said everything and does not answer: it is done with us.
             self.send.clear();
             return self.finish_life(now);

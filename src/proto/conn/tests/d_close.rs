@@ -146,3 +146,20 @@ fn d30_closing_with_unread_data_opens_the_window_and_throws_the_rest_away() {
     until_drained(&mut raw);
     assert_eq!(raw.conn.close_reason(), Some(CloseReason::Finished));
 }
+
+#[test]
+fn d28_a_peer_that_still_speaks_has_not_forgotten_us() {
+    let mut raw = Raw::accepted(config());
+    raw.say(Kind::Fin, b"");
+    raw.conn.finish();
+    raw.hear();
+    for _ in 0..30 {
+        raw.pass_hearing(secs(1));
+        // It has not got our acknowledgement either.
+        let fin = Header { seq: raw.seq.prev(), ..raw.header(Kind::Fin) };
+        raw.say_with(fin, Extensions::EMPTY, b"");
+    }
+    assert_eq!(raw.conn.close_reason(), None);
+    raw.acknowledge_all();
+    assert_eq!(raw.conn.close_reason(), Some(CloseReason::Finished));
+}
