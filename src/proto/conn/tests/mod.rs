@@ -9,6 +9,7 @@ mod b_handshake;
 mod c_acks;
 mod c_recovery;
 mod c_window;
+mod chaos;
 mod d_close;
 mod d_reset;
 mod d_time_wait;
@@ -266,6 +267,12 @@ pub(super) struct Pair {
     pub(super) incoming: [Vec<u8>; 2],
     pub(super) finish_when_written: [bool; 2],
     pub(super) read: [bool; 2],
+    /// Who has seen the end of the peer's stream.
+    pub(super) eof: [bool; 2],
+    /// Whose application has detached or aborted.
+    pub(super) gone: [bool; 2],
+    /// Until when the link loses everything from a side.
+    pub(super) blackout: [Instant; 2],
 }
 
 pub(super) const ONE_WAY: Duration = Duration::from_millis(10);
@@ -277,11 +284,12 @@ impl Pair {
 
     pub(super) fn with(configs: [Config; 2]) -> Self {
         let [first, second] = configs.map(Arc::new);
+        let window = u32::try_from(first.receive_buffer).unwrap();
         let now = Instant::from_micros(u64::from(u32::MAX) - 3_000_000);
         let mut dialler = Connection::connect(first, path());
         dialler.start(now, path(), ConnIds::initiator(OUR_ID), OUR_SYN);
         let acceptor =
-            Connection::accept(second, path(), &Syn { id: OUR_ID, seq: OUR_SYN, ..syn() }, THEIR_FIRST, now);
+            Connection::accept(second, path(), &Syn { id: OUR_ID, seq: OUR_SYN, window, ..syn() }, THEIR_FIRST, now);
         Self {
             ends: [dialler, acceptor],
             now,
@@ -294,6 +302,9 @@ impl Pair {
             incoming: [Vec::new(), Vec::new()],
             finish_when_written: [false; 2],
             read: [true; 2],
+            eof: [false; 2],
+            gone: [false; 2],
+            blackout: [Instant::ZERO; 2],
         }
     }
 
@@ -320,12 +331,38 @@ impl Pair {
             self.now = self.now.max(next);
             while self.in_transit.peek().is_some_and(|next| next.0.0 <= self.now) {
                 let std::cmp::Reverse((_, _, to, bytes)) = self.in_transit.pop().unwrap();
-                let packet = Packet::decode(&bytes).unwrap();
-                self.ends[to].handle_packet(self.now, &packet);
+                self.deliver(to, &bytes);
             }
             for end in &mut self.ends {
                 end.handle_timeout(self.now);
             }
+        }
+    }
+
+    fn deliver(&mut self, to: usize, bytes: &[u8]) {
+        let packet = Packet::decode(bytes).unwrap();
+        let header = packet.header;
+        if !self.ends[to].is_drained() {
+            return self.ends[to].handle_packet(self.now, &packet);
+        }
+        if !matches!(header.kind, Kind::Reset | Kind::Syn) {
+            // What an endpoint answers for a connection that it has forgotten.
+            let reset = Header { kind: Kind::Reset, ack: header.seq, seq: SeqNr::new(7), ..header };
+            let mut bytes = [0; HEADER_LEN];
+            reset.write(0, &mut bytes);
+            self.post(to, bytes.to_vec());
+        }
+    }
+
+    fn post(&mut self, side: usize, bytes: Vec<u8>) {
+        let fate = (self.link)(side, self.sent[side], &Packet::decode(&bytes).unwrap());
+        self.sent[side] += 1;
+        if self.now < self.blackout[side] {
+            return;
+        }
+        for delay in fate {
+            self.order += 1;
+            self.in_transit.push(std::cmp::Reverse((self.now + delay, self.order, 1 - side, bytes.clone())));
         }
     }
 
@@ -339,17 +376,12 @@ impl Pair {
             if self.finish_when_written[side] && self.written[side] == self.outgoing[side].len() {
                 end.finish();
             }
-            if self.read[side] {
+            if self.read[side] && !self.gone[side] {
                 self.incoming[side].extend(read_all(end));
+                self.eof[side] |= end.read_outcome(1) == ReadOutcome::Eof;
             }
             for heard in drain(end, self.now) {
-                let fate = (self.link)(side, self.sent[side], &heard.packet());
-                self.sent[side] += 1;
-                for delay in fate {
-                    self.order += 1;
-                    let arrival = (self.now + delay, self.order, 1 - side, heard.bytes.clone());
-                    self.in_transit.push(std::cmp::Reverse(arrival));
-                }
+                self.post(side, heard.bytes);
             }
         }
     }
