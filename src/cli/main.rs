@@ -5,10 +5,14 @@
 
 mod bench;
 mod decode;
+mod demo;
 mod failure;
+mod meter;
 mod noise;
 mod output;
+mod pipe;
 mod quantity;
+mod signals;
 mod transport;
 
 use std::process::ExitCode;
@@ -29,6 +33,8 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Options),
+    Pipe(pipe::Options),
     Bench(bench::Options),
     Decode(decode::Options),
 }
@@ -53,6 +59,8 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Demo(options) => runtime()?.block_on(demo::run(options)),
+        Command::Pipe(options) => runtime()?.block_on(pipe::run(options)),
         Command::Bench(options) => runtime()?.block_on(bench::run(options)),
         Command::Decode(options) => decode::run(&options),
     }

@@ -10,19 +10,31 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, timeout};
 
-use super::meter::{Figures, Meter, Probe};
 use super::protocol::{Budget, Hello, READY, Role, TIME_MAX};
 use super::report::{Intervals, Summary};
 use super::{ClientOptions, PATIENCE, flow};
 use crate::failure::Failure;
+use crate::meter::{Figures, Meter, Probe};
+use crate::signals::asked_to_stop;
 use crate::transport::{Dialer, Stream};
 
 pub(super) async fn run(options: ClientOptions) -> Result<(), Failure> {
-    let transport = options.link.transport;
-    let dialer = Dialer::new(transport, &options.server).await?;
+    let dialer = Dialer::new(options.link.transport, &options.server, options.link.config()).await?;
+    let outcome = tokio::select! {
+        outcome = measure(&options, &dialer) => outcome,
+        told = asked_to_stop() => Err(match told {
+            Ok(()) => Failure::new("interrupted"),
+            Err(error) => Failure::io("signals", &error),
+        }),
+    };
+    dialer.close().await;
+    outcome
+}
+
+async fn measure(options: &ClientOptions, dialer: &Dialer) -> Result<(), Failure> {
     let lost = |error: io::Error| Failure::io(dialer.peer(), &error);
-    let session = session_number();
     let mut control = dialer.connect().await?;
+    let session = session_number();
     let hello = Hello { role: Role::Control, streams: options.streams, session, budget: options.budget(0) };
     within(PATIENCE, greet(&mut control, &hello)).await.map_err(lost)?;
 
@@ -44,18 +56,13 @@ pub(super) async fn run(options: ClientOptions) -> Result<(), Failure> {
         });
     }
     // Streams live until the end, so that closing them is not measured.
-    let finished = watch(&options, &mut running, &meter, began).await?.map_err(lost)?;
+    let finished = watch(options, &mut running, &meter, began).await?.map_err(lost)?;
     let local = probe.finish(&meter, began.elapsed().as_secs_f64(), dialer.stats());
 
     control.shutdown().await.map_err(lost)?;
     let peer = within(2 * PATIENCE, figures(&mut control)).await.map_err(lost)?;
-    for stream in finished {
-        stream.finish().await;
-    }
-    control.finish().await;
-    Summary::new(transport, options.reverse, options.streams, local, peer).print(options.json)?;
-    dialer.close().await;
-    Ok(())
+    drop(finished);
+    Summary::new(options.link.transport, options.reverse, options.streams, local, peer).print(options.json)
 }
 
 impl ClientOptions {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::MissedTickBehavior;
 
-use super::meter::Meter;
 use super::protocol::Budget;
+use crate::meter::Meter;
 use crate::noise::Noise;
 use crate::transport::Stream;
 

@@ -16,7 +16,6 @@
 
 mod client;
 mod flow;
-mod meter;
 mod protocol;
 mod report;
 mod server;
@@ -24,6 +23,7 @@ mod server;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use ebbtide::Config;
 
 use crate::failure::Failure;
 use crate::quantity::{parse_address, parse_seconds, parse_size};
@@ -91,8 +91,22 @@ struct ClientOptions {
 #[derive(Args)]
 struct LinkOptions {
     /// What carries the bytes
-    #[arg(long, value_enum, default_value_t = Transport::Tcp)]
+    #[arg(long, value_enum, default_value_t = Transport::Utp)]
     transport: Transport,
+    /// Largest UDP datagram that this side sends, bytes of payload (uTP only)
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(150..=65_000))]
+    mtu: Option<u16>,
+}
+
+impl LinkOptions {
+    /// A peer that vanished is noticed in the end: ours sends something at least every 15 seconds.
+    fn config(&self) -> Config {
+        let config = Config::bulk().idle_timeout(Some(Duration::from_secs(40)));
+        match self.mtu {
+            Some(mtu) => config.mtu(mtu),
+            None => config,
+        }
+    }
 }
 
 pub(crate) async fn run(options: Options) -> Result<(), Failure> {

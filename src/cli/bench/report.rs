@@ -5,8 +5,8 @@
 
 use serde::Serialize;
 
-use super::meter::{Figures, Now, per_gib};
 use crate::failure::Failure;
+use crate::meter::{Figures, Now, per_gib};
 use crate::output;
 use crate::quantity::{bit_rate, bytes, goodput};
 use crate::transport::Transport;

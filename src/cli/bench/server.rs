@@ -13,16 +13,17 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::flow;
-use super::meter::{Figures, Meter, Probe};
 use super::protocol::{Hello, READY, Role};
 use super::{PATIENCE, ServerOptions};
 use crate::failure::{self, Failure, plain};
+use crate::meter::{Figures, Meter, Probe};
 use crate::output;
 use crate::quantity::{bit_rate, bytes, goodput};
+use crate::signals::asked_to_stop;
 use crate::transport::{Listener, Stream};
 
 pub(super) async fn run(options: ServerOptions) -> Result<(), Failure> {
-    let listener = Listener::bind(options.link.transport, &options.listen).await?;
+    let listener = Listener::bind(options.link.transport, &options.listen, options.link.config()).await?;
     let local = listener.local_addr().map_err(|error| Failure::io("listen", &error))?;
     failure::to_stderr(format_args!("listening on {local}"));
     let (reports, mut finished) = mpsc::channel(SESSIONS_MAX);
@@ -41,11 +42,11 @@ pub(super) async fn run(options: ServerOptions) -> Result<(), Failure> {
                 let report: Report = report;
                 report.print(options.json)?;
                 if options.one_off {
-                    server.listener.drain().await;
+                    server.listener.close().await;
                     return report.outcome.map(|_| ()).map_err(Failure::new);
                 }
             }
-            interrupted = tokio::signal::ctrl_c() => {
+            interrupted = asked_to_stop() => {
                 return interrupted.map_err(|error| Failure::io("signals", &error));
             }
         }
@@ -95,14 +96,13 @@ impl Server {
             if let Err(error) = self.data(&mut stream, &hello).await {
                 failure::to_stderr(format_args!("{peer}: {}", plain(&error)));
             }
-            return stream.finish().await;
+            return;
         }
         let Some(session) = self.open(&hello) else {
             return failure::to_stderr(format_args!("{peer}: too many clients"));
         };
         let outcome = self.control(&mut stream, &session).await.map_err(|error| plain(&error));
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&hello.session);
-        stream.finish().await;
         if self.reports.send(Report { peer, outcome }).await.is_err() {
             failure::to_stderr(format_args!("{peer}: finished while the server ended"));
         }

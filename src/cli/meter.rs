@@ -14,7 +14,7 @@ use crate::quantity::{millis, ratio};
 
 /// Readings of all streams of a measurement.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(crate) struct Meter {
     bytes: AtomicU64,
     series: Mutex<Series>,
 }
@@ -32,7 +32,7 @@ struct Series {
 }
 
 impl Meter {
-    pub(super) fn new(streams: u16) -> Self {
+    pub(crate) fn new(streams: u16) -> Self {
         let series = Series {
             latest: vec![None; usize::from(streams)],
             rtt_ms_sum: 0.0,
@@ -44,16 +44,16 @@ impl Meter {
         Self { bytes: AtomicU64::new(0), series: Mutex::new(series) }
     }
 
-    pub(super) fn add(&self, bytes: usize) {
+    pub(crate) fn add(&self, bytes: usize) {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
     /// A reading of stream number `index` while it is under way.
-    pub(super) fn sample(&self, index: usize, stats: Option<StreamStats>) {
+    pub(crate) fn sample(&self, index: usize, stats: Option<StreamStats>) {
         let Some(stats) = stats else { return };
         let mut series = self.series();
         if let Some(rtt) = stats.rtt {
@@ -66,15 +66,18 @@ impl Meter {
         series.keep(index, stats);
     }
 
-    /// The last reading of a stream, of which the counters count and the delays do not: nothing is under way.
-    pub(super) fn last(&self, index: usize, stats: Option<StreamStats>) {
-        if let Some(stats) = stats {
+    /// The last reading of a stream. Its counters count; its delays only if nothing was measured before: there is
+    /// nothing under way any more.
+    pub(crate) fn last(&self, index: usize, stats: Option<StreamStats>) {
+        if self.series().rtt_samples == 0 {
+            self.sample(index, stats);
+        } else if let Some(stats) = stats {
             self.series().keep(index, stats);
         }
     }
 
     /// The newest numbers of all streams in one.
-    pub(super) fn now(&self) -> Option<Now> {
+    pub(crate) fn now(&self) -> Option<Now> {
         let series = self.series();
         let latest = || series.latest.iter().flatten();
         let count = u32::try_from(latest().count()).ok().filter(|count| *count > 0)?;
@@ -123,45 +126,45 @@ impl Series {
 
 /// A momentary view over all streams of a side.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Now {
-    pub(super) rtt_ms: Option<f64>,
-    pub(super) queue_delay_ms: Option<f64>,
+pub(crate) struct Now {
+    pub(crate) rtt_ms: Option<f64>,
+    pub(crate) queue_delay_ms: Option<f64>,
     /// Mean per stream, bytes.
-    pub(super) cwnd: u64,
-    pub(super) retransmitted: u64,
-    pub(super) mtu: u16,
+    pub(crate) cwnd: u64,
+    pub(crate) retransmitted: u64,
+    pub(crate) mtu: u16,
 }
 
 /// What one side measured. Fields that its transport cannot know are `null`.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
-pub(super) struct Figures {
-    pub(super) bytes: u64,
-    pub(super) seconds: f64,
-    pub(super) cpu_seconds: Option<f64>,
-    pub(super) cpu_seconds_per_gib: Option<f64>,
-    pub(super) rtt_ms_mean: Option<f64>,
-    pub(super) queue_delay_ms_mean: Option<f64>,
-    pub(super) queue_delay_ms_p95: Option<f64>,
-    pub(super) retransmitted_packets: Option<u64>,
-    pub(super) mtu: Option<u16>,
-    pub(super) datagrams_per_send_call: Option<f64>,
-    pub(super) datagrams_per_receive_call: Option<f64>,
+pub(crate) struct Figures {
+    pub(crate) bytes: u64,
+    pub(crate) seconds: f64,
+    pub(crate) cpu_seconds: Option<f64>,
+    pub(crate) cpu_seconds_per_gib: Option<f64>,
+    pub(crate) rtt_ms_mean: Option<f64>,
+    pub(crate) queue_delay_ms_mean: Option<f64>,
+    pub(crate) queue_delay_ms_p95: Option<f64>,
+    pub(crate) retransmitted_packets: Option<u64>,
+    pub(crate) mtu: Option<u16>,
+    pub(crate) datagrams_per_send_call: Option<f64>,
+    pub(crate) datagrams_per_receive_call: Option<f64>,
 }
 
 /// Readings of process and socket when a measurement began.
 #[derive(Debug)]
-pub(super) struct Probe {
+pub(crate) struct Probe {
     cpu: Option<ProcessTime>,
     socket: Option<SocketStats>,
 }
 
 impl Probe {
-    pub(super) fn start(socket: Option<SocketStats>) -> Self {
+    pub(crate) fn start(socket: Option<SocketStats>) -> Self {
         Self { cpu: ProcessTime::try_now().ok(), socket }
     }
 
     /// The figures of `seconds` of transfer. With several clients at once, process and socket are theirs together.
-    pub(super) fn finish(&self, meter: &Meter, seconds: f64, socket: Option<SocketStats>) -> Figures {
+    pub(crate) fn finish(&self, meter: &Meter, seconds: f64, socket: Option<SocketStats>) -> Figures {
         let cpu_seconds = self.cpu.and_then(|cpu| cpu.try_elapsed().ok()).map(|cpu| cpu.as_secs_f64());
         let bytes = meter.bytes();
         let calls = self.socket.zip(socket);
@@ -192,7 +195,7 @@ impl Probe {
 }
 
 /// `seconds` per GiB, or nothing if nothing was moved.
-pub(super) fn per_gib(seconds: f64, bytes: u64) -> Option<f64> {
+pub(crate) fn per_gib(seconds: f64, bytes: u64) -> Option<f64> {
     ratio(bytes, 1 << 30).filter(|gib| *gib > 0.0).map(|gib| seconds / gib)
 }
 
