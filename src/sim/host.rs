@@ -193,7 +193,8 @@ impl Host {
         self.run.clear();
     }
 
-    /// Starts a connection and its program. Its ids are known when this returns, unless it failed at once.
+    /// Starts a connection and its program. Its ids are known when this returns, unless it failed at once. A program
+    /// on a host that has vanished leaves at once.
     pub(super) fn connect(
         &mut self,
         now: u64,
@@ -204,7 +205,11 @@ impl Host {
     ) -> u32 {
         let handle = self.endpoint.shared().connect(peer, None);
         self.endpoint.handle_mail(self.local(now));
-        self.install(flow, Side::Initiator, handle, program, outside)
+        let index = self.install(flow, Side::Initiator, handle, program, outside);
+        if !self.alive {
+            self.apps[index as usize].leave(Leave::Vanish, outside);
+        }
+        index
     }
 
     /// Everything there is to do at this moment.

@@ -193,6 +193,8 @@ struct Peer {
     write_at: Duration,
     read_at: Duration,
     finished: bool,
+    /// Somebody else has ended its direction: the endpoint is closing.
+    cut_short: bool,
     report: Report,
 }
 
@@ -207,6 +209,7 @@ impl Peer {
             write_at: Duration::ZERO,
             read_at: Duration::ZERO,
             finished: false,
+            cut_short: false,
             report: Report::default(),
         }
     }
@@ -229,16 +232,19 @@ impl Peer {
     fn has_sent_all(&self) -> bool {
         let Report { sent, received, eof, .. } = self.report;
         match self.plan.turns {
+            _ if self.cut_short => true,
             Turns::Echo => eof && sent == received,
             Turns::AfterEof => eof && sent == self.plan.send,
-            _ => sent == self.plan.send,
+            // The other one has left the game: its turn will not come.
+            Turns::PingPong { .. } if eof => sent >= self.may_send(),
+            Turns::PingPong { .. } | Turns::Free => sent == self.plan.send,
         }
     }
 
     /// Writes what it may; whether that was anything.
     fn write(&mut self, app: &mut App<'_>) -> bool {
         let mut moved = false;
-        while self.report.sent < self.may_send() && !self.is_over() {
+        while self.report.sent < self.may_send() && !self.is_over() && !self.cut_short {
             if app.now() < self.write_at {
                 app.wake_at(self.write_at);
                 break;
@@ -253,7 +259,8 @@ impl Peer {
                     self.write_at = app.now() + self.plan.write.gap;
                 }
                 Poll::Ready(Err(WriteError::Closed(reason))) => self.report.closed = Some(reason),
-                Poll::Ready(Err(WriteError::Finished)) | Poll::Pending => break,
+                Poll::Ready(Err(WriteError::Finished)) => self.cut_short = true,
+                Poll::Pending => break,
             }
         }
         moved
