@@ -50,6 +50,11 @@ pub(super) fn only(kind: Kind, heard: &[Heard]) -> Vec<Header> {
     heard.iter().map(Heard::header).filter(|header| header.kind == kind).collect()
 }
 
+/// What must be the same in repetitions of a packet.
+pub(super) const fn numbers(header: &Header) -> (Kind, ConnId, SeqNr, SeqNr) {
+    (header.kind, header.conn_id, header.seq, header.ack)
+}
+
 pub(super) const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
@@ -197,6 +202,15 @@ impl Raw {
         self.conn.handle_packet(self.now, &Packet { header, extensions, payload });
     }
 
+    /// A packet that does not fit leaves no trace but a count.
+    pub(super) fn unmoved_by(&mut self, header: Header, extensions: Extensions<'_>) {
+        let before = format!("{:?}", self.conn);
+        let invalid = std::mem::take(&mut self.conn.counters.packets_invalid);
+        self.say_with(header, extensions, b"");
+        assert_eq!(std::mem::replace(&mut self.conn.counters.packets_invalid, invalid), 1, "{header:?}");
+        assert_eq!(format!("{:?}", self.conn), before, "{header:?}");
+    }
+
     /// What the connection has to send.
     pub(super) fn hear(&mut self) -> Vec<Heard> {
         drain(&mut self.conn, self.now)
@@ -288,8 +302,13 @@ impl Pair {
         let now = Instant::from_micros(u64::from(u32::MAX) - 3_000_000);
         let mut dialler = Connection::connect(first, path());
         dialler.start(now, path(), ConnIds::initiator(OUR_ID), OUR_SYN);
-        let acceptor =
-            Connection::accept(second, path(), &Syn { id: OUR_ID, seq: OUR_SYN, window, ..syn() }, THEIR_FIRST, now);
+        let acceptor = Connection::accept(
+            second,
+            path(),
+            &Syn { id: OUR_ID, seq: OUR_SYN, window, ..syn() },
+            THEIR_FIRST,
+            now,
+        );
         Self {
             ends: [dialler, acceptor],
             now,
