@@ -20,9 +20,10 @@ use crate::wire::{Kind, Packet};
 /// libtorrent allow an acknowledgement.
 pub(super) const RESET_SLACK: u16 = 3;
 
-/// libtorrent repeats a FIN twice. If the peer has finished, ours counts as delivered after as many timeouts and one:
-/// a peer that has forgotten the connection will never answer.
-pub(super) const FIN_TIMEOUTS_MAX: u8 = 3;
+/// Ours: if the peer has finished and then keeps silent for so many timeouts, our FIN counts as delivered: a peer that
+/// has forgotten the connection (libtorrent) will never answer. By then it went out seven times, while a peer that is
+/// still there, and waits for nothing but our FIN, has no reason to speak first.
+pub(super) const FIN_TIMEOUTS_MAX: u32 = 5;
 
 impl Connection {
     /// After anything that may have been the last thing missing.

@@ -95,9 +95,10 @@ impl Connection {
         }
         self.counters.timeouts += 1;
         let only_fin = self.send.only_fin_outstanding();
-        let silent = self.send.oldest_sent_at().is_some_and(|fin| self.peer.last_heard <= fin);
-        let forgotten = only_fin && self.recv.is_finished() && silent;
-        if forgotten && self.rtt.backoffs() + 1 >= FIN_TIMEOUTS_MAX {
+        let silence = now.since(self.send.oldest_sent_at().unwrap_or(now).max(self.peer.last_heard));
+        let forgotten =
+            only_fin && self.recv.is_finished() && self.rtt.backoffs() > 0 && silence >= self.rtt.rto();
+        if forgotten && silence >= FIN_TIMEOUTS_MAX * self.rtt.rto() {
             // The peer has everything, has said everything and does not answer: it is done with us.
             self.send.clear();
             return self.finish_life(now);
@@ -106,7 +107,10 @@ impl Connection {
         if !stall && self.rtt.backoffs() >= self.config.timeouts {
             return self.close_with_reset(CloseReason::TimedOut);
         }
-        self.rtt.back_off();
+        if !forgotten {
+            // Twenty bytes a second need no further back-off, and the more of them the surer.
+            self.rtt.back_off();
+        }
         if let Some(lost) = self.send.on_timeout(now, &self.rtt) {
             self.counters.packets_lost += u64::from(lost.packets);
         }

@@ -112,7 +112,11 @@ impl Pair {
                 self.ends[side].abort();
                 self.gone[side] = true;
             }
-            Deed::Blackout(time) => self.blackout[side] = self.now + millis(time),
+            // One at a time: several in a row are a reason to give up.
+            Deed::Blackout(time) if self.now >= self.blackout[side] + secs(10) => {
+                self.blackout[side] = self.now + millis(time);
+            }
+            Deed::Blackout(_) => {}
         }
     }
 

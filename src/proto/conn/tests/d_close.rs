@@ -59,7 +59,7 @@ fn d28_a_peer_that_finished_and_forgot_us_keeps_nothing_open() {
     raw.hear();
     raw.conn.finish();
     let (heard, time) = until_drained(&mut raw);
-    assert!(only(Kind::Fin, &heard).len() >= 3 && time < secs(10), "{time:?}");
+    assert!(only(Kind::Fin, &heard).len() == 7 && time < secs(10), "{time:?}");
     assert!(only(Kind::Reset, &heard).is_empty());
     assert_eq!(raw.conn.close_reason(), Some(CloseReason::Finished));
 }
