@@ -140,3 +140,160 @@ fn c20_a_shut_window_is_probed_with_little_and_at_least_every_fifteen_seconds() 
         assert_eq!(only(Kind::Data, &raw.hear()).len(), 4);
     }
 }
+
+#[test]
+fn c20_no_more_is_in_flight_than_the_peer_has_room_for() {
+    let mut raw = Raw::dialled(unlimited());
+    raw.window = 5 * FULL as u32;
+    raw.say(Kind::State, b"");
+    raw.write(&[0; 40 * FULL]);
+    assert_eq!(raw.hear().len(), 5);
+    raw.pass(millis(10));
+    // It shrinks while packets are in flight: nothing leaves until those fit again.
+    raw.window = 2 * FULL as u32;
+    let sent = [0, 0, 0, 1, 1].map(|expected| {
+        raw.ack = raw.ack.next();
+        raw.pass(millis(1));
+        raw.say(Kind::State, b"");
+        assert_eq!(raw.hear().len(), expected);
+    });
+    assert_eq!((sent.len(), raw.conn.stats().packets_in_flight), (5, 2));
+}
+
+#[test]
+fn c20_our_window_tells_what_is_unread_and_held() {
+    let mut raw = Raw::dialled(config().receive_buffer(10_000).receive_buffer_max(10_000));
+    raw.say(Kind::Data, &[1; 1000]);
+    assert_eq!(raw.hear()[0].header().window, 9000);
+    let missing = raw.header(Kind::Data);
+    raw.seq = raw.seq.next();
+    raw.say(Kind::Data, &[1; 1000]);
+    assert_eq!(raw.hear()[0].header().window, 8000);
+    raw.say_with(missing, Extensions::EMPTY, &[1; 1000]);
+    assert_eq!(raw.hear()[0].header().window, 7000);
+    assert_eq!(raw.read().len(), 3000);
+    raw.say(Kind::Data, &[1; 1000]);
+    raw.read();
+    assert_eq!(raw.hear()[0].header().window, 10_000);
+}
+
+#[test]
+fn c20_a_peer_that_ignores_our_window_gets_no_more_into_memory() {
+    let mut raw = Raw::dialled(config().receive_buffer(4096).receive_buffer_max(4096));
+    let (mut sent, mut resend) = (Vec::new(), raw.seq);
+    for n in 0..20 {
+        raw.say(Kind::Data, &[n; 1000]);
+        sent.extend([n; 1000]);
+        let acks = raw.hear();
+        assert_eq!(acks.len(), 1);
+        assert!(raw.conn.recv.memory_bytes() <= 2 * 4096);
+        resend = acks[0].header().ack.next();
+    }
+    assert_eq!(raw.conn.stats().packets_refused, 16);
+    let mut got = raw.read();
+    for n in 4..20 {
+        let header = Header { seq: resend, ..raw.header(Kind::Data) };
+        raw.say_with(header, Extensions::EMPTY, &[n; 1000]);
+        got.extend(raw.read());
+        resend = resend.next();
+    }
+    assert_eq!(got, sent);
+}
+
+#[test]
+fn c20_a_reopened_window_is_announced_at_once_and_until_data_arrives() {
+    let mut raw = Raw::dialled(config().receive_buffer(4096).receive_buffer_max(4096));
+    for _ in 0..4 {
+        raw.say(Kind::Data, &[1; 1000]);
+    }
+    assert_eq!(raw.hear().last().unwrap().header().window, 96);
+    assert_eq!(raw.pass_hearing(secs(14)), []);
+    assert_eq!(raw.read().len(), 4000);
+    assert!(raw.conn.wants_service());
+    let start = raw.now;
+    let told = raw.pass_hearing(secs(9));
+    let times: Vec<_> = told.iter().map(|heard| heard.at.since(start).as_millis()).collect();
+    assert_eq!(times, [0, 250, 750, 1750, 3750, 7750]);
+    assert!(told.iter().all(|heard| heard.header().window == 4096));
+    raw.say(Kind::Data, &[1; 1000]);
+    assert_eq!(raw.hear().len(), 1);
+    assert_eq!(raw.pass_hearing(secs(9)), []);
+}
+
+#[test]
+fn c21_a_window_that_grows_much_is_announced_once() {
+    let mut raw = Raw::dialled(config().receive_buffer(100_000).receive_buffer_max(100_000));
+    for _ in 0..60 {
+        raw.say(Kind::Data, &[1; 1000]);
+    }
+    raw.hear();
+    assert_eq!(raw.conn.read(&mut [0; 49_000]), ReadOutcome::Data(49_000));
+    assert_eq!(raw.hear(), [], "less than half");
+    assert_eq!(raw.conn.read(&mut [0; 1000]), ReadOutcome::Data(1000));
+    assert_eq!(raw.hear()[0].header().window, 90_000);
+    assert_eq!(raw.pass_hearing(secs(9)), []);
+}
+
+/// A peer that stops reading and whose first window updates are lost.
+#[test]
+fn c20_lost_window_updates_only_cost_time() {
+    for lost in [1, 3, 5] {
+        let configs = [config(), config().receive_buffer(20_000).receive_buffer_max(20_000)];
+        let mut pair = Pair::with(configs);
+        pair.outgoing[0] = pattern(200_000);
+        pair.read[1] = false;
+        pair.run(secs(10), |_| false);
+        let mut updates = 0;
+        pair.link = Box::new(move |side, _, packet| {
+            updates += usize::from(side == 1 && packet.header.window > 3000);
+            if side == 1 && updates <= lost && packet.header.window > 3000 { vec![] } else { vec![ONE_WAY] }
+        });
+        pair.read[1] = true;
+        assert!(pair.run(secs(20), |pair| pair.incoming[1].len() == 200_000), "{lost} lost");
+    }
+}
+
+#[test]
+fn c19_no_more_packets_are_outstanding_than_peers_can_hold() {
+    for limit in [4, 950] {
+        let config = unlimited().congestion(Congestion::Fixed(1 << 30)).send_buffer(8 << 20);
+        let mut raw = Raw::dialled(config.packets_in_flight(limit));
+        raw.window = u32::MAX;
+        raw.say(Kind::State, b"");
+        raw.write(&vec![0; 2000 * FULL]);
+        let limit = usize::from(limit);
+        assert_eq!(raw.hear().len(), limit);
+        // Reported ones still count: libtorrent refuses by the distance from its acknowledgement.
+        raw.pass(millis(10));
+        raw.say_sack(&[0b1]);
+        assert_eq!(raw.hear().len(), 0);
+        raw.ack = raw.ack.next().next().next();
+        raw.say(Kind::State, b"");
+        assert_eq!(raw.hear().len(), 3);
+    }
+}
+
+#[test]
+fn c19_packets_are_held_as_far_ahead_as_peers_send_them() {
+    for (ahead, held) in [(2, true), (953, true), (954, true), (1023, true), (1024, true), (1025, false)] {
+        let mut raw = Raw::dialled(config().receive_buffer(1 << 19).receive_buffer_max(1 << 19));
+        let header = Header { seq: raw.seq + (ahead - 1), ..raw.header(Kind::Data) };
+        raw.say_with(header, Extensions::EMPTY, b"early");
+        let ack = raw.hear();
+        assert_eq!(ack.len(), 1, "{ahead} ahead");
+        let stats = raw.conn.stats();
+        assert_eq!((stats.packets_reordered, stats.packets_refused), (u64::from(held), u64::from(!held)));
+        let reported = ack[0].packet().extensions.sack().and_then(|sack| sack.highest(ack[0].header().ack));
+        assert_eq!(reported, held.then_some(header.seq), "{ahead} ahead");
+    }
+}
+
+#[test]
+fn c19_a_packet_from_nowhere_changes_nothing() {
+    let mut raw = Raw::dialled(config());
+    for ahead in [-1026_i16, 32_002, i16::MIN, i16::MAX] {
+        let header = Header { seq: raw.seq + ahead as u16, ..raw.header(Kind::Data) };
+        raw.unmoved_by(header, Extensions::EMPTY);
+        assert_eq!(raw.hear(), [], "{ahead}");
+    }
+}
