@@ -173,7 +173,7 @@ impl Host {
         let (mut from, mut stride) = (self.addr, 0);
         for parcel in parcels {
             let len = parcel.bytes.len();
-            let full = self.run.len() % stride.max(1) == 0;
+            let full = self.run.len().is_multiple_of(stride.max(1));
             if !self.run.is_empty() && (parcel.from != from || len > stride || !full) {
                 self.hand_over(local, from, stride);
             }

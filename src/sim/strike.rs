@@ -65,7 +65,7 @@ impl Strike {
         match self.0 {
             Model::Never => false,
             Model::Random(probability) => rng.chance(probability),
-            Model::Every(k) => number % k == 0,
+            Model::Every(k) => number.is_multiple_of(k),
             Model::Run { first, count } => number >= first && number - first < count,
         }
     }
