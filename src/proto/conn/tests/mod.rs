@@ -265,15 +265,21 @@ pub(super) fn read_all(connection: &mut Connection) -> Vec<u8> {
 /// What the link does with a packet: a list of delays after which a copy arrives. Empty: lost.
 pub(super) type Fate = Vec<Duration>;
 
+/// Decides the fate of each packet.
+pub(super) type Link = Box<dyn FnMut(usize, u64, &Packet<'_>) -> Fate>;
+
+/// A packet under way: arrival, order, receiver, bytes.
+type Arrival = (Instant, u64, usize, Vec<u8>);
+
 /// Two connections and the link between them.
 pub(super) struct Pair {
     pub(super) ends: [Connection; 2],
     pub(super) now: Instant,
     /// Given who sends (0 dials, 1 accepts), how many packets that side has sent before, and the packet.
-    pub(super) link: Box<dyn FnMut(usize, u64, &Packet<'_>) -> Fate>,
+    pub(super) link: Link,
     sent: [u64; 2],
     /// (arrival, order, receiver, bytes), earliest first.
-    in_transit: BinaryHeap<std::cmp::Reverse<(Instant, u64, usize, Vec<u8>)>>,
+    in_transit: BinaryHeap<std::cmp::Reverse<Arrival>>,
     order: u64,
     /// What each side still has to write, and what each has read.
     pub(super) outgoing: [Vec<u8>; 2],
