@@ -10,6 +10,8 @@
 //! A FIN never waits for the peer's FIN: Transmission's libutp never sends one of its own, and libtorrent forgets
 //! a connection as soon as its own FIN is acknowledged.
 
+use std::time::Duration;
+
 use super::state::State;
 use super::{Connection, Events};
 use crate::error::CloseReason;
@@ -40,7 +42,7 @@ impl Connection {
     /// Everything that was to be done is done.
     pub(super) fn finish_life(&mut self, now: Instant) {
         tracing::debug!(ids = ?self.ids, peer = %self.path.peer, "finished");
-        self.state = State::TimeWait { until: now + self.time_wait() };
+        self.state = State::TimeWait { since: now, until: now + self.time_wait() };
         self.timers.stop_data();
         self.close_reason = Some(CloseReason::Finished);
         self.signal(Events::READABLE | Events::WRITABLE | Events::ACKED | Events::FLUSHED | Events::CLOSED);
@@ -56,7 +58,10 @@ impl Connection {
         let known = header.seq.distance_from(self.recv.cumulative()) <= 0;
         match header.kind {
             // Our acknowledgement of the peer's last packets was lost.
-            Kind::Fin | Kind::Data if known => self.acks.demand(),
+            Kind::Fin | Kind::Data if known => {
+                self.prolong_time_wait(now);
+                self.acks.demand();
+            }
             // The application went away before the peer had finished.
             Kind::Fin => {
                 self.recv.finish_at(header.seq, packet.payload);
@@ -66,6 +71,17 @@ impl Connection {
             }
             Kind::Data => self.due.reset = true,
             _ => {}
+        }
+    }
+
+    /// The peer repeats itself, so this answer may get lost too, and a peer that backs off asks again after up to
+    /// twice the time.
+    fn prolong_time_wait(&mut self, now: Instant) {
+        /// Ours: twice the longest that a packet is thought to live (RFC 9293 §3.4.1 says four minutes; TCP stacks one).
+        const TIME_WAIT_MAX: Duration = Duration::from_secs(60);
+        if let State::TimeWait { since, until } = self.state {
+            let wait = self.time_wait() + 2 * now.since(since);
+            self.state = State::TimeWait { since, until: until.max(now + wait).min(since + TIME_WAIT_MAX) };
         }
     }
 

@@ -233,7 +233,7 @@ impl Connection {
         let state = match self.state {
             State::Idle | State::Closed => return None,
             State::SynSent { deadline, .. } | State::SynReceived { deadline } => Some(deadline),
-            State::TimeWait { until } => Some(until),
+            State::TimeWait { until, .. } => Some(until),
             State::Open => self.limit_deadline(),
         };
         let open = self.state.is_open();

@@ -60,7 +60,7 @@ pub(super) enum State {
     /// Data flows; each direction ends by itself.
     Open,
     /// Both directions are done; a repeated FIN is acknowledged again until then.
-    TimeWait { until: Instant },
+    TimeWait { since: Instant, until: Instant },
     /// Nothing is left to do, except perhaps for one last RESET.
     Closed,
 }

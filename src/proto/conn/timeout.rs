@@ -29,7 +29,7 @@ impl Connection {
             State::SynReceived { deadline } if deadline <= now => {
                 return self.close(CloseReason::Unconfirmed);
             }
-            State::TimeWait { until } if until <= now => return self.close(CloseReason::Finished),
+            State::TimeWait { until, .. } if until <= now => return self.close(CloseReason::Finished),
             _ => {}
         }
         if expired(&mut self.timers.linger, now) {

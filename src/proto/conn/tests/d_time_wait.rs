@@ -51,3 +51,25 @@ fn d25_a_window_that_opens_after_the_end_is_not_announced_for_ever() {
     assert!(!raw.hear().is_empty(), "a repeated FIN is acknowledged");
     quiet_until_drained(&mut raw);
 }
+
+#[test]
+fn d25_time_wait_lasts_while_a_peer_that_backs_off_repeats_itself_and_not_for_ever() {
+    let mut raw = Raw::accepted(config());
+    raw.conn.finish();
+    raw.hear();
+    raw.ack = OUR_SYN;
+    let fin = raw.header(Kind::Fin);
+    raw.say(Kind::Fin, b"");
+    let start = raw.now;
+    for pause in [500, 1000, 2000, 4000, 8000, 16_000] {
+        raw.pass_hearing(millis(pause));
+        raw.say_with(fin, Extensions::EMPTY, b"");
+        assert!(only(Kind::State, &raw.hear()).len() == 2, "after {pause} ms");
+    }
+    for _ in 0..1000 {
+        raw.pass_hearing(millis(100));
+        raw.say_with(fin, Extensions::EMPTY, b"");
+    }
+    assert!(raw.conn.is_drained());
+    assert!(raw.now.since(start) > secs(31));
+}
