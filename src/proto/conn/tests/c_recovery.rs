@@ -61,3 +61,139 @@ fn c18_the_first_of_many_packets_is_acknowledged_again_when_all_acks_were_lost()
     raw.say_with(first, Extensions::EMPTY, b"lost acknowledgements");
     assert_eq!(only(Kind::State, &raw.hear())[0].ack, raw.seq.prev());
 }
+
+#[test]
+fn c16_three_later_packets_reported_give_the_missing_one_up() {
+    let mut raw = flying(10);
+    for mask in [0b1, 0b11] {
+        raw.say_sack(&[mask, 0, 0, 0]);
+        assert_eq!(raw.hear(), []);
+    }
+    raw.say_sack(&[0b111, 0, 0, 0]);
+    let again = raw.hear();
+    assert_eq!((again.len(), again[0].header().seq), (1, OUR_SYN.next()));
+    assert_eq!(raw.conn.stats().congestion_events, 1);
+}
+
+#[test]
+fn c17_masks_of_any_length_are_understood() {
+    for mask in [&[][..], &[0b111], &[0b111, 0], &[0b111, 0, 0], &[0b111, 0, 0, 0, 0], &[0; 255]] {
+        let mut raw = flying(10);
+        raw.say_sack(mask);
+        let reported: u32 = mask.iter().map(|byte| byte.count_ones()).sum();
+        let again = usize::from(reported >= 3);
+        assert_eq!(raw.hear().len(), again, "{} bytes", mask.len());
+        assert_eq!(raw.conn.stats().packets_in_flight, 10 - reported);
+        raw.acknowledge_all();
+        assert_eq!(raw.conn.stats().bytes_acked, 10 * FULL as u64);
+    }
+}
+
+#[test]
+fn c18_a_mask_beyond_what_was_sent_is_ignored() {
+    let mut raw = flying(3);
+    raw.say_sack(&[0xFC; 252]);
+    assert_eq!((raw.hear(), raw.conn.stats().packets_in_flight), (vec![], 3));
+    assert_eq!((raw.conn.stats().bytes_acked, raw.conn.stats().packets_lost), (0, 0));
+    raw.acknowledge_all();
+    assert_eq!(raw.conn.stats().packets_in_flight, 0);
+}
+
+#[test]
+fn c18_an_ack_of_what_was_never_sent_or_long_ago_changes_nothing() {
+    let mut raw = flying(6);
+    raw.ack = OUR_SYN + 3;
+    raw.say(Kind::State, b"");
+    let right = raw.header(Kind::State);
+    for kind in [Kind::State, Kind::Data, Kind::Fin] {
+        for ack in [OUR_SYN + 7, OUR_SYN + 8, OUR_SYN + 3 - 1025, OUR_SYN + 0x8000] {
+            raw.unmoved_by(Header { kind, ack, ..right }, Extensions::EMPTY);
+            assert_eq!(raw.hear(), [], "{kind:?} {ack}");
+        }
+        raw.unmoved_by(Header { kind, conn_id: raw.conn.ids().send, ..right }, Extensions::EMPTY);
+    }
+    raw.ack = OUR_SYN + 6;
+    raw.say(Kind::State, b"");
+    assert_eq!(raw.conn.stats().bytes_in_flight, 0);
+}
+
+#[test]
+fn c18_an_overtaken_ack_takes_nothing_back() {
+    let mut raw = flying(6);
+    let old = raw.header(Kind::State);
+    raw.ack = OUR_SYN + 4;
+    raw.say(Kind::State, b"");
+    let acked = raw.conn.stats().bytes_acked;
+    for _ in 0..5 {
+        raw.say_with(old, Extensions::EMPTY, b"");
+    }
+    assert_eq!((raw.hear(), raw.conn.stats().bytes_acked), (vec![], acked));
+    assert_eq!(raw.conn.stats().packets_in_flight, 2);
+}
+
+#[test]
+fn c18_an_old_packet_with_a_new_ack_counts() {
+    let mut raw = flying(4);
+    let old = raw.header(Kind::Data);
+    raw.say(Kind::Data, b"once");
+    raw.hear();
+    raw.say_with(Header { ack: OUR_SYN + 4, ..old }, Extensions::EMPTY, b"once");
+    assert_eq!(raw.conn.stats().bytes_in_flight, 0);
+    assert_eq!((raw.read(), raw.conn.stats().packets_duplicate), (b"once".to_vec(), 1));
+}
+
+/// When each transmission of the only packet left, counted from the first.
+fn transmissions(config: Config) -> (Vec<u128>, Raw) {
+    let mut raw = Raw::dialled(config);
+    raw.write(b"unanswered");
+    let start = raw.now;
+    let heard = raw.pass_hearing(secs(1000));
+    let data = heard.iter().filter(|heard| heard.kind() == Kind::Data);
+    let times = data.map(|heard| heard.at.since(start).as_millis()).collect();
+    assert_eq!(only(Kind::Reset, &heard).len(), 1);
+    (times, raw)
+}
+
+#[test]
+fn c24_timeouts_back_off_and_end() {
+    let (times, raw) = transmissions(unlimited().timeouts(4));
+    let (first, probe, timeouts) = (times[0], times[1], &times[2..]);
+    assert_eq!((first, timeouts), (0, &[500, 1500, 3500, 7500][..]));
+    assert!((40..200).contains(&probe), "{probe}");
+    assert_eq!(raw.conn.close_reason(), Some(CloseReason::TimedOut));
+    assert!(raw.conn.is_drained());
+    assert_eq!((raw.conn.stats().timeouts, raw.conn.stats().tail_probes), (5, 1));
+}
+
+#[test]
+fn c24_the_smallest_timeout_is_the_configured_one() {
+    let (times, _) = transmissions(unlimited().rto_min(millis(2000)).timeouts(2));
+    assert_eq!(times[2..], [2000, 6000]);
+}
+
+#[test]
+fn c24_what_was_sent_twice_gives_no_round_trip() {
+    // Without clocks, that is.
+    let mut raw = flying(1);
+    raw.delay = Delay::NONE;
+    let before = raw.conn.stats().rtt;
+    assert_eq!(only(Kind::Data, &raw.pass_hearing(secs(2))).len(), 3);
+    raw.acknowledge_all();
+    assert_eq!((raw.conn.stats().rtt, raw.conn.stats().rto), (before, millis(500)), "and the back-off ends");
+    raw.write(b"new");
+    raw.hear();
+    raw.pass(millis(100));
+    raw.acknowledge_all();
+    assert_ne!(raw.conn.stats().rtt, before);
+}
+
+#[test]
+fn c24_progress_puts_the_timeout_off() {
+    let mut raw = flying(20);
+    for _ in 0..20 {
+        raw.pass_hearing(millis(450));
+        raw.ack = raw.ack.next();
+        raw.say(Kind::State, b"");
+    }
+    assert_eq!(raw.conn.stats().timeouts, 0);
+}

@@ -8,6 +8,7 @@
 mod b_handshake;
 mod c_acks;
 mod c_recovery;
+mod c_transfer;
 mod c_window;
 mod chaos;
 mod d_close;
@@ -111,6 +112,7 @@ pub(super) struct Raw {
     pub(super) seq: SeqNr,
     pub(super) ack: SeqNr,
     pub(super) window: u32,
+    pub(super) delay: Delay,
 }
 
 /// The id in our SYN in all tests of an initiator; near the wrap.
@@ -126,7 +128,7 @@ impl Raw {
         let mut conn = Connection::connect(Arc::new(config), path());
         let now = Instant::from_micros(1_000_000);
         conn.start(now, path(), ConnIds::initiator(OUR_ID), OUR_SYN);
-        Self { conn, now, seq: THEIR_FIRST, ack: OUR_SYN, window: 1 << 20 }
+        Self { conn, now, seq: THEIR_FIRST, ack: OUR_SYN, window: 1 << 20, delay: Delay::new(5_000) }
     }
 
     /// We dialled and the peer has answered; the third leg is out.
@@ -144,7 +146,14 @@ impl Raw {
     pub(super) fn dialled_by(config: Config, syn: Syn) -> Self {
         let now = Instant::from_micros(1_000_000);
         let conn = Connection::accept(Arc::new(config), path(), &syn, OUR_SYN, now);
-        Self { conn, now, seq: syn.seq.next(), ack: OUR_SYN.prev(), window: 1 << 20 }
+        Self {
+            conn,
+            now,
+            seq: syn.seq.next(),
+            ack: OUR_SYN.prev(),
+            window: 1 << 20,
+            delay: Delay::new(5_000),
+        }
     }
 
     /// The peer dialled and has proved its address.
@@ -182,7 +191,7 @@ impl Raw {
             kind,
             conn_id: self.conn.ids().recv,
             sent_at: self.now.stamp(),
-            delay: Delay::new(5_000),
+            delay: self.delay,
             window: self.window,
             seq: self.seq,
             ack: self.ack,
@@ -268,6 +277,9 @@ pub(super) type Fate = Vec<Duration>;
 /// Decides the fate of each packet.
 pub(super) type Link = Box<dyn FnMut(usize, u64, &Packet<'_>) -> Fate>;
 
+/// Turns a side's packet into what a peer of another make would have sent instead.
+pub(super) type Rewrite = Box<dyn FnMut(usize, &mut Vec<u8>)>;
+
 /// A packet under way: arrival, order, receiver, bytes.
 type Arrival = (Instant, u64, usize, Vec<u8>);
 
@@ -277,6 +289,7 @@ pub(super) struct Pair {
     pub(super) now: Instant,
     /// Given who sends (0 dials, 1 accepts), how many packets that side has sent before, and the packet.
     pub(super) link: Link,
+    pub(super) rewrite: Rewrite,
     sent: [u64; 2],
     /// (arrival, order, receiver, bytes), earliest first.
     in_transit: BinaryHeap<std::cmp::Reverse<Arrival>>,
@@ -319,6 +332,7 @@ impl Pair {
             ends: [dialler, acceptor],
             now,
             link: Box::new(|_, _, _| vec![ONE_WAY]),
+            rewrite: Box::new(|_, _| {}),
             sent: [0; 2],
             in_transit: BinaryHeap::new(),
             order: 0,
@@ -379,7 +393,8 @@ impl Pair {
         }
     }
 
-    fn post(&mut self, side: usize, bytes: Vec<u8>) {
+    fn post(&mut self, side: usize, mut bytes: Vec<u8>) {
+        (self.rewrite)(side, &mut bytes);
         let fate = (self.link)(side, self.sent[side], &Packet::decode(&bytes).unwrap());
         self.sent[side] += 1;
         if self.now < self.blackout[side] {
