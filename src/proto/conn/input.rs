@@ -156,11 +156,17 @@ impl Connection {
         let forward = header.delay.is_sample().then_some(header.delay);
         let backward = self.peer.reply.is_sample().then_some(self.peer.reply);
         self.delay.on_packet(now, forward, backward);
-        if let (Some(forward), Some(backward)) = (forward, backward) {
-            // Both one-way delays contain the difference of the clocks, once with each sign.
-            let round_trip = forward.get().wrapping_add(backward.get());
-            self.tuner.round_trip(Duration::from_micros(round_trip.into()));
+        if let Some(round_trip) = self.echoed_round_trip(packet) {
+            self.tuner.round_trip(round_trip);
         }
+    }
+
+    /// How long the last packet that the peer saw took to it, and this one to us. Both one-way delays contain the
+    /// difference of the clocks, once with each sign.
+    fn echoed_round_trip(&self, packet: &Packet<'_>) -> Option<Duration> {
+        let (forward, backward) = (packet.header.delay, self.peer.reply);
+        let known = forward.is_sample() && backward.is_sample();
+        known.then(|| Duration::from_micros(forward.get().wrapping_add(backward.get()).into()))
     }
 
     fn on_ack(&mut self, now: Instant, packet: &Packet<'_>) {
@@ -186,8 +192,21 @@ impl Connection {
         let header = packet.header;
         let advance = header.ack.distance_from(self.send.last_acked());
         let in_flight = self.send.bytes_in_flight();
+        let oldest = self.send.oldest_sent_at();
+        // More than there was time for is a clock that was set, or a lie.
+        let echoed = self.echoed_round_trip(packet);
+        let echoed = echoed.filter(|echoed| oldest.is_some_and(|oldest| *echoed <= now.since(oldest)));
+        if let Some(echoed) = echoed {
+            self.send.note_echo(echoed);
+        }
         let outcome = self.send.acknowledge(now, header.ack, packet.extensions.sack());
-        if let Some(round_trip) = outcome.rtt {
+        let round_trip = outcome.rtt.or_else(|| {
+            // Which transmission was answered, only the clocks can tell (RFC 7323 §4). Without this a path that became
+            // slower than our timeout would have everything sent twice, and so never be measured, for ever.
+            let newest = outcome.newest_sent_at.filter(|_| outcome.advanced)?;
+            echoed.map(|echoed| echoed.max(now.since(newest)))
+        });
+        if let Some(round_trip) = round_trip {
             self.rtt.sample(round_trip);
             self.tuner.round_trip(round_trip);
         }

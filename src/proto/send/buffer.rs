@@ -2,6 +2,8 @@
 //!
 //! Refuses to know when something may be sent, and leaves the judgement about losses to its neighbour.
 
+use std::time::Duration;
+
 use super::flight::{Flight, OUTSTANDING_MAX};
 use super::loss::LossDetector;
 use super::outcome::{AckOutcome, Lost};
@@ -165,6 +167,13 @@ impl SendBuffer {
         } else {
             self.sent_again(segment, now);
         }
+    }
+
+    /// Before [`acknowledge`](Self::acknowledge): the round trip that the two clocks give for the packet which this
+    /// acknowledgement answers. A retransmission that would have been answered sooner than that was not (the idea of
+    /// RFC 3522: it is the original that arrived).
+    pub fn note_echo(&mut self, round_trip: Duration) {
+        self.loss.note_echo(round_trip);
     }
 
     /// Applies an acknowledgement with its mask. Bits for numbers that were never sent, or are acknowledged, are

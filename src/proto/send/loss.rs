@@ -66,6 +66,8 @@ pub(super) struct LossDetector {
     timed_out: bool,
     probe: Option<Probe>,
     least_rtt: Option<Duration>,
+    /// What the clocks say about the packet that the next acknowledgement answers.
+    echoed: Option<Duration>,
     ack: AckInProgress,
 }
 
@@ -101,12 +103,15 @@ struct AckInProgress {
     highest_before: Option<u64>,
     newest: Option<Segment>,
     given_up_too_soon: bool,
+    echoed: Option<Duration>,
 }
 
 /// RFC 5681 §3.2, RFC 6675 §2: three later segments, or three duplicate acknowledgements, are more than reordering.
 const COUNT_THRESHOLD: usize = 3;
 /// libutp: the last two bits of its four bytes are never set, so they say nothing.
 const MASK_BITS_UNUSED: u64 = 2;
+/// Ours: an answer sooner than the clocks say by less than this may still be one: packets that arrive together differ.
+const ECHO_TOLERANCE: Duration = Duration::from_millis(1);
 /// RFC 6298 §2: four times the variation on top of the smoothed round trip covers nearly every round trip.
 const VARIATIONS: u32 = 4;
 
@@ -129,7 +134,8 @@ impl LossDetector {
             timed_out: false,
             probe: None,
             least_rtt: None,
-            ack: AckInProgress { highest_before: None, newest: None, given_up_too_soon: false },
+            echoed: None,
+            ack: AckInProgress { highest_before: None, newest: None, given_up_too_soon: false, echoed: None },
         }
     }
 
@@ -153,9 +159,15 @@ impl LossDetector {
         self.probe = Some(Probe { index, original: *original, sent_at: None, arrived: false });
     }
 
+    /// See [`SendBuffer::note_echo`](super::SendBuffer::note_echo).
+    pub(super) fn note_echo(&mut self, round_trip: Duration) {
+        self.echoed = Some(round_trip.saturating_sub(ECHO_TOLERANCE));
+    }
+
     /// An acknowledgement is about to be applied to `flight`.
     pub(super) fn begin_ack(&mut self, flight: &Flight, ack: SeqNr, sack: Option<Sack<'_>>) {
-        self.ack = AckInProgress { highest_before: self.highest[0], ..AckInProgress::default() };
+        let echoed = self.echoed.take();
+        self.ack = AckInProgress { highest_before: self.highest[0], echoed, ..AckInProgress::default() };
         self.mask_end = 0;
         match (sack, self.masks) {
             (Some(sack), _) => {
@@ -181,7 +193,8 @@ impl LossDetector {
         let answered_in = now.since(segment.last_sent);
         let resent = segment.is_retransmitted();
         // Sooner than any round trip: an earlier transmission has arrived, not the latest.
-        let too_soon = resent && self.least_rtt.is_some_and(|least| answered_in < least);
+        let least = self.least_rtt.max(self.ack.echoed);
+        let too_soon = resent && least.is_some_and(|least| answered_in < least);
         let overtaken = self.ack.highest_before.is_some_and(|highest| index < highest);
         out.retransmitted_acked |= resent;
         out.spurious += u32::from(too_soon);

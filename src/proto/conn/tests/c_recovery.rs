@@ -197,3 +197,36 @@ fn c24_progress_puts_the_timeout_off() {
     }
     assert_eq!(raw.conn.stats().timeouts, 0);
 }
+
+/// The link becomes a second longer: what a timeout gave up arrives after all.
+#[test]
+fn c24_a_premature_timeout_costs_a_few_packets() {
+    let mut pair = Pair::new(config());
+    pair.outgoing[0] = pattern(3_000_000);
+    pair.run(millis(200), |_| false);
+    pair.link = Box::new(|_, _, _| vec![ONE_WAY + millis(500)]);
+    pair.transfer([3_000_000, 0], secs(60));
+    let stats = pair.ends[0].stats();
+    assert!((1..3).contains(&stats.timeouts), "{stats:?}");
+    assert!(stats.packets_retransmitted <= 10, "{stats:?}");
+}
+
+#[test]
+fn c24_a_path_that_becomes_slower_than_the_timeout_is_measured_all_the_same() {
+    let mut pair = Pair::new(config());
+    let mut exchange =
+        |pair: &mut Pair, times: usize| {
+            let before = pair.ends[0].stats().packets_retransmitted;
+            for _ in 0..times {
+                let len = pair.outgoing[0].len() + 100;
+                pair.outgoing[0] = pattern(len);
+                assert!(pair.run(secs(10), |pair| pair.incoming[1].len() == len
+                    && pair.ends[0].send.outstanding() == 0));
+            }
+            pair.ends[0].stats().packets_retransmitted - before
+        };
+    assert_eq!(exchange(&mut pair, 10), 0);
+    pair.link = Box::new(|_, _, _| vec![ONE_WAY + millis(500)]);
+    assert!(exchange(&mut pair, 10) > 0);
+    assert_eq!(exchange(&mut pair, 10), 0, "{:?}", pair.ends[0].stats());
+}
