@@ -104,6 +104,11 @@ impl Connection {
         self.due.syn_ack = false;
         self.open(now);
         self.on_segment(now, packet);
+        // Ours went out before any data could be timed.
+        let echoed = self.echoed_round_trip(packet).filter(|echoed| *echoed <= now.since(self.syn_sent_at));
+        if let Some(round_trip) = echoed.filter(|_| self.rtt.smoothed().is_none()) {
+            self.rtt.sample(round_trip);
+        }
     }
 
     fn open(&mut self, now: Instant) {

@@ -346,3 +346,23 @@ fn b14_first_data_must_acknowledge_what_came_before_the_syn_ack() {
     raw.say_with(right, Extensions::EMPTY, b"right");
     assert_eq!((raw.read(), raw.conn.is_confirmed()), (b"right".to_vec(), true));
 }
+
+#[test]
+fn b11_the_proof_tells_the_acceptor_the_round_trip() {
+    let mut raw = Raw::dialled_by(config(), syn());
+    raw.hear();
+    raw.pass(millis(200));
+    // The peer's clock is an hour ahead of ours.
+    let ahead = 3_600_000_000;
+    let sent_at = Timestamp::new(raw.now.stamp().get().wrapping_add(ahead).wrapping_sub(30_000));
+    let proof = Header { sent_at, delay: Delay::new(ahead + 50_000), ..raw.header(Kind::State) };
+    raw.say_with(proof, Extensions::EMPTY, b"");
+    assert_eq!(raw.conn.stats().rtt, Some(millis(80)), "and not what the initiator waited");
+    for nonsense in [Delay::NONE, Delay::new(ahead + 500_000)] {
+        let mut raw = Raw::dialled_by(config(), syn());
+        raw.hear();
+        raw.pass(millis(200));
+        raw.say_with(Header { delay: nonsense, ..proof }, Extensions::EMPTY, b"");
+        assert_eq!((raw.conn.stats().rtt, raw.conn.is_confirmed()), (None, true));
+    }
+}
