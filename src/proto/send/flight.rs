@@ -55,7 +55,7 @@ impl Flight {
     /// A segment went out again. Returns the order of this transmission.
     pub(super) fn resend(&mut self, index: u64, now: Instant) -> u64 {
         let order = self.count_transmission(now);
-        if self.next_queued() == Some(index) {
+        if self.retransmit.front() == Some(&index) {
             self.retransmit.pop_front();
         } else {
             self.retransmit.retain(|&other| other != index);
@@ -137,6 +137,10 @@ impl Flight {
 
     /// The segment to retransmit next.
     pub(super) fn next_queued(&mut self) -> Option<u64> {
+        if self.head().is_some_and(|head| head.queued) {
+            // Even if it was not the first yet when it was found lost, and stands behind others.
+            return Some(self.base);
+        }
         while let Some(&index) = self.retransmit.front() {
             if self.get(index).is_some_and(|segment| segment.queued) {
                 return Some(index);

@@ -142,6 +142,26 @@ fn c18_an_old_packet_with_a_new_ack_counts() {
     assert_eq!((raw.read(), raw.conn.stats().packets_duplicate), (b"once".to_vec(), 1));
 }
 
+/// By a peer without masks everything is found lost by timeouts, a second time too, and what is not first then has to
+/// wait for the whole flight: not once it has become the first.
+#[test]
+fn c16_the_first_missing_packet_is_sent_before_all_others() {
+    let mut raw = Raw::dialled(config().pacing(false));
+    raw.write(&[0; 100 * FULL]);
+    while raw.hear().len() < 10 {
+        raw.pass(millis(20));
+        raw.acknowledge_all();
+    }
+    let first = raw.ack.next();
+    raw.pass_hearing(millis(400));
+    let seqs = |heard: &[Heard]| heard.iter().map(|heard| heard.header().seq).collect::<Vec<_>>();
+    assert_eq!(seqs(&raw.pass_hearing(millis(200))), [first, first + 1]);
+    assert_eq!(seqs(&raw.pass_hearing(millis(1000)))[0], first);
+    raw.ack = first;
+    raw.say(Kind::State, b"");
+    assert_eq!(raw.hear()[0].header().seq, first + 1);
+}
+
 /// When each transmission of the only packet left, counted from the first.
 fn transmissions(config: Config) -> (Vec<u128>, Raw) {
     let mut raw = Raw::dialled(config);

@@ -208,7 +208,7 @@ fn no_mask(datagram: &mut Vec<u8>) {
     }
 }
 
-const POOR_MASKS: [(&str, fn(&mut Vec<u8>)); 3] =
+pub(super) const POOR_MASKS: [(&str, fn(&mut Vec<u8>)); 3] =
     [("zero", zero_mask), ("short", short_mask), ("none", no_mask)];
 
 #[test]

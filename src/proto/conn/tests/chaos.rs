@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 
+use super::c_transfer::POOR_MASKS;
 use super::*;
 
 #[derive(Clone, Copy, Debug)]
@@ -38,11 +39,21 @@ struct Weather {
     doubled: u8,
     late: u8,
     one_way_micros: u64,
+    /// Which poor masks the sides send, if any.
+    masks: [usize; 2],
 }
 
 fn weather() -> impl Strategy<Value = Weather> {
-    (any::<u64>(), 0..80_u8, 0..40_u8, 0..80_u8, 0..150_000_u64).prop_map(
-        |(seed, lost, doubled, late, one_way_micros)| Weather { seed, lost, doubled, late, one_way_micros },
+    let masks = || 0..2 * POOR_MASKS.len();
+    (any::<u64>(), 0..80_u8, 0..40_u8, 0..80_u8, 0..150_000_u64, [masks(), masks()]).prop_map(
+        |(seed, lost, doubled, late, one_way_micros, masks)| Weather {
+            seed,
+            lost,
+            doubled,
+            late,
+            one_way_micros,
+            masks,
+        },
     )
 }
 
@@ -153,6 +164,8 @@ proptest! {
         script in prop::collection::vec((0..3_000_u64, 0..2_usize, deed()), 0..30),
     ) {
         let mut pair = Pair::with(configs);
+        let masks = weather.masks.map(|index| POOR_MASKS.get(index).map(|(_, rewrite)| rewrite));
+        pair.rewrite = Box::new(move |side, datagram| if let Some(rewrite) = masks[side] { rewrite(datagram) });
         pair.link = Box::new(link(weather));
         for (time, side, deed) in script {
             pair.run(millis(time), |pair| { pair.check(); false });
