@@ -81,14 +81,19 @@ impl Connection {
     pub(super) fn prove(&mut self, now: Instant) {
         /// Ours: pauses of 1, 2 and 4 seconds, within the time that acceptors wait.
         const REPEATS_MAX: u8 = 3;
-        let heard = self.counters.bytes_received > 0 || self.recv.is_finished();
-        let spoke = self.send.outstanding() > 0 || self.send.last_acked() != self.syn_seq;
-        if heard || spoke {
+        if !self.proof_may_be_lost() {
             return;
         }
         self.acks.demand();
         self.timers.syn = (self.proofs < REPEATS_MAX).then(|| now + Duration::from_secs(1 << self.proofs));
         self.proofs += 1;
+    }
+
+    /// Whether nothing has shown yet that the acceptor has got the third leg, and no data of ours will show it.
+    pub(super) fn proof_may_be_lost(&self) -> bool {
+        let heard = self.counters.bytes_received > 0 || self.recv.is_finished();
+        let spoke = self.send.outstanding() > 0 || self.send.last_acked() != self.syn_seq;
+        self.role == Role::Initiator && !heard && !spoke
     }
 
     fn on_proof(&mut self, now: Instant, packet: &Packet<'_>) {

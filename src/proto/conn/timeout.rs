@@ -143,7 +143,12 @@ impl Connection {
             return;
         }
         let silent = now.since(self.last_sent) >= every;
-        self.due.keepalive = silent;
+        if silent && self.proof_may_be_lost() {
+            // The old acknowledgement of a keepalive proves nothing.
+            self.acks.demand();
+        } else {
+            self.due.keepalive = silent;
+        }
         self.timers.keepalive = Some(if silent { now } else { self.last_sent } + every);
     }
 

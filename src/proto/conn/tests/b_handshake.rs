@@ -177,6 +177,19 @@ fn b09_a_lost_third_leg_is_repeated_until_there_is_data() {
     }
 }
 
+/// All repeats lost, nothing to say: what keeps the way open must prove the address too, or the acceptor gives up.
+#[test]
+fn b09_a_keepalive_is_proof_as_long_as_there_is_no_other() {
+    let mut raw = Raw::dialled(config());
+    raw.pass_hearing(secs(10));
+    let keepalives: Vec<_> = raw.pass_hearing(secs(50)).iter().map(|heard| heard.header().ack).collect();
+    assert_eq!(keepalives, [THEIR_FIRST.prev(); 3]);
+    raw.say(Kind::Data, b"I know you");
+    raw.pass_hearing(secs(1));
+    let after: Vec<_> = raw.pass_hearing(secs(20)).iter().map(|heard| heard.header().ack).collect();
+    assert_eq!(after, [THEIR_FIRST.prev()], "one less than what was received");
+}
+
 #[test]
 fn b09_a_server_that_speaks_first_outlives_a_lost_third_leg() {
     let mut pair = Pair::new(config());
