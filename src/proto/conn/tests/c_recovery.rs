@@ -234,7 +234,7 @@ fn c24_a_premature_timeout_costs_a_few_packets() {
 #[test]
 fn c24_a_path_that_becomes_slower_than_the_timeout_is_measured_all_the_same() {
     let mut pair = Pair::new(config());
-    let mut exchange =
+    let exchange =
         |pair: &mut Pair, times: usize| {
             let before = pair.ends[0].stats().packets_retransmitted;
             for _ in 0..times {

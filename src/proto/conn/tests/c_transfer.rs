@@ -208,8 +208,10 @@ fn no_mask(datagram: &mut Vec<u8>) {
     }
 }
 
-pub(super) const POOR_MASKS: [(&str, fn(&mut Vec<u8>)); 3] =
-    [("zero", zero_mask), ("short", short_mask), ("none", no_mask)];
+/// A make of masks, and what it turns a datagram into.
+type PoorMask = (&'static str, fn(&mut Vec<u8>));
+
+pub(super) const POOR_MASKS: [PoorMask; 3] = [("zero", zero_mask), ("short", short_mask), ("none", no_mask)];
 
 #[test]
 fn c17_receivers_with_poor_masks_get_everything() {

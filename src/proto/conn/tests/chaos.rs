@@ -165,7 +165,11 @@ proptest! {
     ) {
         let mut pair = Pair::with(configs);
         let masks = weather.masks.map(|index| POOR_MASKS.get(index).map(|(_, rewrite)| rewrite));
-        pair.rewrite = Box::new(move |side, datagram| if let Some(rewrite) = masks[side] { rewrite(datagram) });
+        pair.rewrite = Box::new(move |side, datagram| {
+            if let Some(rewrite) = masks[side] {
+                rewrite(datagram);
+            }
+        });
         pair.link = Box::new(link(weather));
         for (time, side, deed) in script {
             pair.run(millis(time), |pair| { pair.check(); false });
@@ -184,7 +188,8 @@ proptest! {
             // A side whose acknowledgements were lost long enough asks a peer that has long been done.
             let late = Some(CloseReason::Reset);
             let finished = |reason: &Option<CloseReason>| *reason == Some(CloseReason::Finished);
-            prop_assert!(reasons.iter().any(finished) && reasons.iter().all(|r| finished(r) || *r == late), "{reasons:?}");
+            let orderly = reasons.iter().all(|reason| finished(reason) || *reason == late);
+            prop_assert!(orderly && reasons.iter().any(finished), "{reasons:?}");
             prop_assert!(pair.incoming[1] == pair.outgoing[0] && pair.incoming[0] == pair.outgoing[1]);
             prop_assert_eq!(pair.eof, [true; 2]);
         }
