@@ -27,6 +27,10 @@ pub(super) const RESET_SLACK: u16 = 3;
 /// still there, and waits for nothing but our FIN, has no reason to speak first.
 pub(super) const FIN_TIMEOUTS_MAX: u32 = 5;
 
+/// Ours: where timeouts are shorter, a FIN is still repeated at this pace in the end, and given up by it: outages last
+/// for seconds however short the path is.
+pub(super) const FIN_PACE: Duration = Duration::from_secs(1);
+
 impl Connection {
     /// After anything that may have been the last thing missing.
     pub(super) fn complete_if_done(&mut self, now: Instant) {

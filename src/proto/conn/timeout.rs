@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Connection;
-use super::close::FIN_TIMEOUTS_MAX;
+use super::close::{FIN_PACE, FIN_TIMEOUTS_MAX};
 use super::output::TRIM_AFTER;
 use super::state::State;
 use super::timers::expired;
@@ -98,16 +98,16 @@ impl Connection {
         let silence = now.since(self.send.oldest_sent_at().unwrap_or(now).max(self.peer.last_heard));
         let forgotten =
             only_fin && self.recv.is_finished() && self.rtt.backoffs() > 0 && silence >= self.rtt.rto();
-        if forgotten && silence >= FIN_TIMEOUTS_MAX * self.rtt.rto() {
+        if forgotten && silence >= FIN_TIMEOUTS_MAX * self.rtt.rto().max(FIN_PACE) {
             // The peer has everything, has said everything and does not answer: it is done with us.
             self.send.clear();
             return self.finish_life(now);
         }
         let stall = self.peer.is_shut(self.payload_max()) && !only_fin;
-        if !stall && self.rtt.backoffs() >= self.config.timeouts {
+        if !stall && !forgotten && self.rtt.backoffs() >= self.config.timeouts {
             return self.close_with_reset(CloseReason::TimedOut);
         }
-        if !forgotten {
+        if !forgotten || self.rtt.rto() < FIN_PACE {
             // Twenty bytes a second need no further back-off, and the more of them the surer.
             self.rtt.back_off();
         }

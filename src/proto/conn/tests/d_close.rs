@@ -64,6 +64,25 @@ fn d28_a_peer_that_finished_and_forgot_us_keeps_nothing_open() {
     assert_eq!(raw.conn.close_reason(), Some(CloseReason::Finished));
 }
 
+/// The peer waits for nothing but our FIN, so giving it up too soon leaves the peer waiting for ever.
+#[test]
+fn d28_a_short_path_does_not_make_a_fin_impatient() {
+    let mut raw = Raw::accepted(config().rto_min(millis(10)));
+    raw.write(b"all of it");
+    raw.hear();
+    raw.pass(millis(5));
+    raw.acknowledge_all();
+    raw.say(Kind::Fin, b"");
+    raw.conn.finish();
+    raw.hear();
+    let heard = raw.pass_hearing(secs(5));
+    assert_eq!(raw.conn.close_reason(), None);
+    let fins = only(Kind::Fin, &heard).len();
+    assert!((5..20).contains(&fins), "{fins} in five seconds");
+    let (_, time) = until_drained(&mut raw);
+    assert!(raw.conn.close_reason() == Some(CloseReason::Finished) && time < secs(15), "{time:?}");
+}
+
 #[test]
 fn d28_a_short_silence_after_our_fin_does_not_cost_the_rest_of_the_stream() {
     for detached in [false, true] {
