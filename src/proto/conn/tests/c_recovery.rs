@@ -162,6 +162,27 @@ fn c16_the_first_missing_packet_is_sent_before_all_others() {
     assert_eq!(raw.hear()[0].header().seq, first + 1);
 }
 
+#[test]
+fn c16_new_data_asks_for_no_service_while_retransmissions_wait() {
+    let mut raw = Raw::dialled(config().pacing(false));
+    raw.write(&[0; 31 * FULL]);
+    while raw.conn.send.unsent_bytes() > 0 {
+        raw.hear();
+        raw.pass(millis(20));
+        raw.acknowledge_all();
+    }
+    for len in [FULL, 100, FULL, FULL] {
+        raw.write(&vec![0; len]);
+        assert_eq!(raw.hear().len(), 1);
+    }
+    raw.pass_hearing(millis(400));
+    assert_eq!(raw.pass_hearing(millis(200)).len(), 2, "two packets are the window after a timeout");
+    assert!(raw.conn.send.has_lost());
+    raw.write(b"small enough for what is left of the window");
+    assert!(!raw.conn.wants_service());
+    assert_eq!(raw.hear(), []);
+}
+
 /// When each transmission of the only packet left, counted from the first.
 fn transmissions(config: Config) -> (Vec<u128>, Raw) {
     let mut raw = Raw::dialled(config);
