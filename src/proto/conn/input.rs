@@ -79,13 +79,14 @@ impl Connection {
     /// The third leg: it proves our address to the acceptor even if we have nothing to say. Whether it arrived we
     /// learn from data only, and an acceptor without proof keeps silent, so without data it is repeated.
     pub(super) fn prove(&mut self, now: Instant) {
-        /// Ours: pauses of 1, 2 and 4 seconds, within the time that acceptors wait.
-        const REPEATS_MAX: u8 = 3;
         if !self.proof_may_be_lost() {
             return;
         }
         self.acks.demand();
-        self.timers.syn = (self.proofs < REPEATS_MAX).then(|| now + Duration::from_secs(1 << self.proofs));
+        // Pauses of 1, 2, 4 … seconds, as long as an acceptor like ourselves would wait.
+        let after_this = Duration::from_secs((2 << self.proofs) - 1);
+        let goes_on = after_this <= self.config.connect_timeout;
+        self.timers.syn = goes_on.then(|| now + Duration::from_secs(1 << self.proofs));
         self.proofs += 1;
     }
 

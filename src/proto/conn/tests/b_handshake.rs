@@ -164,6 +164,8 @@ fn b09_a_lost_third_leg_is_repeated_until_there_is_data() {
     let start = raw.now;
     let legs: Vec<_> = raw.pass_hearing(secs(14)).iter().map(|leg| leg.at.since(start).as_secs()).collect();
     assert_eq!(legs, [0, 1, 3, 7]);
+    let mut raw = Raw::dialled(config().connect_timeout(secs(60)).keepalive(None));
+    assert_eq!(raw.pass_hearing(secs(100)).len(), 5, "after 1, 3, 7, 15 and 31 seconds");
     for heard in [true, false] {
         let mut raw = Raw::dialled(config());
         if heard {
