@@ -6,3 +6,4 @@ pub mod conn;
 pub mod endpoint;
 pub mod recv;
 pub mod send;
+mod sync;

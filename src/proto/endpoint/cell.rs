@@ -14,13 +14,14 @@
 //! the cell is clean and the next wish posts again. From 5 follows that the mail is read. A task that waits
 //! registers under the same lock under which it found nothing, so what happens next finds it registered.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 use super::waiters::{Interest, Waiters};
 use crate::error::CloseReason;
 use crate::proto::batch::{Batch, Path};
 use crate::proto::conn::{Connection, Events};
+use crate::proto::sync::{Mutex, MutexGuard};
 use crate::storage::Key;
 use crate::time::Instant;
 

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::error::CloseReason;
 use crate::proto::batch::{Path, SocketId};
 use crate::proto::conn::Connection;
+use crate::proto::sync::{Mutex, MutexGuard};
 use crate::stats::SocketStats;
 use crate::wire::ConnId;
 
