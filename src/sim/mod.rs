@@ -39,6 +39,7 @@
 //!
 //! No clock, no thread, no socket, no chance but the seed. It does not look into packets, except to print them.
 
+mod fault;
 mod flow;
 mod host;
 mod link;
@@ -53,14 +54,16 @@ mod strike;
 mod stuck;
 mod trace;
 mod traffic;
+mod weather;
 mod world;
 
+pub use fault::{Fault, FaultCounts, FaultKind};
 pub use flow::{FlowId, Side};
 pub use host::HostId;
 pub use link::{Line, Link, OVERHEAD};
 pub use network::{Direction, LineId};
 pub use pattern::Pattern;
-pub use pipe::{Fault, Filter, LinkStats};
+pub use pipe::{Filter, LinkStats};
 pub use program::{App, Leave, Program, Report};
 pub use quantity::{Rate, Size};
 pub use seed::{Rng, splitmix64};

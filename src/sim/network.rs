@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use super::fault::{FaultCounts, FaultKind};
 use super::host::HostId;
 use super::link::Line;
 use super::pipe::{Fate, Pipe};
@@ -44,6 +45,8 @@ pub(super) struct Network {
     parcels: Vec<Parcel>,
     /// Places in `parcels` that are free, with their memory.
     free: Vec<u32>,
+    /// Faults that are not a pipe's.
+    counted: FaultCounts,
 }
 
 /// Where a datagram goes.
@@ -116,6 +119,17 @@ impl Network {
     /// The parcel's place may be used again.
     pub(super) fn release(&mut self, index: u32) {
         self.free.push(index);
+    }
+
+    /// A fault has happened that is not a link's.
+    pub(super) const fn count(&mut self, kind: FaultKind) {
+        self.counted.add(kind, 1);
+    }
+
+    pub(super) fn fault_counts(&self) -> FaultCounts {
+        let mut counts = self.counted;
+        self.pipes.iter().for_each(|pipe| counts += pipe.stats().fault_counts());
+        counts
     }
 
     /// Datagrams under way.

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
+use super::fault::Fault;
 use super::flow::{FlowId, Side};
 use super::host::HostId;
-use super::pipe::Fault;
 use super::program::Leave;
 use crate::wire::{HEADER_LEN, Packet};
 

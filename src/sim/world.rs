@@ -37,7 +37,7 @@ pub struct World {
     now: u64,
     hosts: Vec<Host>,
     queue: Queue<Event>,
-    network: Network,
+    pub(super) network: Network,
     flows: Flows,
     trace: Trace,
     actions: Vec<Option<Action>>,
