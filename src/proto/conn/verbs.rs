@@ -165,7 +165,14 @@ impl Connection {
         if self.wishes.service {
             return true;
         }
-        self.state.is_open() && self.blocked != Blocked::Pacer && self.has_sendable_segment()
+        let open = self.state.is_open() && self.blocked != Blocked::Pacer;
+        open && (self.has_sendable_segment() || self.lacks_persist_timer())
+    }
+
+    /// Whether what was written can only leave once the peer opens its window, and nothing will ask whether it has:
+    /// the window was shut before there was anything to send, so the announcement that it opened may be lost by now.
+    fn lacks_persist_timer(&self) -> bool {
+        self.send.outstanding() == 0 && self.send.unsent_bytes() > 0 && self.timers.persist.is_none()
     }
 
     fn window_update_due(&self) -> bool {

@@ -142,6 +142,21 @@ fn c20_a_shut_window_is_probed_with_little_and_at_least_every_fifteen_seconds() 
 }
 
 #[test]
+fn c20_what_is_written_while_the_window_is_shut_asks_for_a_driver_that_probes_it() {
+    let mut raw = Raw::dialled(unlimited());
+    raw.write(b"sent");
+    raw.hear();
+    raw.window = 0;
+    raw.acknowledge_all();
+    assert!(raw.hear().is_empty() && !raw.conn.wants_service());
+    raw.write(b"waits");
+    assert!(raw.conn.wants_service(), "or nothing would ever ask again");
+    assert_eq!(raw.hear().len(), 0);
+    assert!(!raw.conn.wants_service(), "a timer is armed");
+    assert_eq!(only(Kind::Data, &raw.pass_hearing(millis(510))).len(), 1);
+}
+
+#[test]
 fn c20_no_more_is_in_flight_than_the_peer_has_room_for() {
     let mut raw = Raw::dialled(unlimited());
     raw.window = 5 * FULL as u32;
