@@ -251,7 +251,12 @@ impl Connection {
                 self.due.syn_ack = false;
                 self.syn_sent_at = now;
             }
-            Send::Reset => self.due.reset = false,
+            Send::Reset => {
+                self.due.reset = false;
+                // Whoever is told that there is no connection needs no acknowledgement of it.
+                self.acks.sent();
+                self.second_ack = None;
+            }
             Send::Keepalive => self.due.keepalive = false,
             Send::State(_) => {
                 if self.second_ack.is_none() {

@@ -53,6 +53,26 @@ fn d25_a_window_that_opens_after_the_end_is_not_announced_for_ever() {
 }
 
 #[test]
+fn d25_a_reset_is_not_followed_by_an_acknowledgement() {
+    let mut raw = Raw::accepted(config().ack_delay(millis(50)));
+    for _ in 0..40 {
+        raw.say(Kind::Data, b"eager");
+        raw.hear();
+    }
+    raw.conn.finish();
+    raw.hear();
+    raw.ack = OUR_SYN;
+    raw.say(Kind::Data, b"unread and owed an acknowledgement");
+    raw.conn.detach();
+    raw.hear();
+    assert_eq!(raw.conn.close_reason(), Some(CloseReason::Finished));
+    raw.pass(millis(100));
+    raw.say(Kind::Data, b"too late");
+    let heard = raw.hear();
+    assert_eq!(heard.iter().map(Heard::kind).collect::<Vec<_>>(), [Kind::Reset]);
+}
+
+#[test]
 fn d25_time_wait_lasts_while_a_peer_that_backs_off_repeats_itself_and_not_for_ever() {
     let mut raw = Raw::accepted(config());
     raw.conn.finish();
