@@ -289,13 +289,16 @@ impl Connection {
         } else {
             self.counters.packets_retransmitted += 1;
         }
+        // The answer to a first packet sent again, or to a probe, takes as long as the answer to any other (RFC 8985
+        // §7.3): a timeout that was armed before would send the same once more within the round trip.
+        let first_again = !was_new && segment.seq == self.send.last_acked().next();
+        if first_again || self.due.probe || self.timers.retransmit.is_none() {
+            self.timers.retransmit = Some(now + self.timeout_wait());
+        }
         self.due.probe = false;
         self.last_data_sent = now;
         self.allowance = self.allowance.saturating_sub(len);
         self.pacer.on_sent(len);
-        if self.timers.retransmit.is_none() {
-            self.timers.retransmit = Some(now + self.rtt.rto());
-        }
         self.timers.probe = self.probe_deadline(now);
         self.timers.persist = None;
         if was_new && !self.recv.has_gap() {

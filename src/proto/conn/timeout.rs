@@ -79,6 +79,16 @@ impl Connection {
         }
     }
 
+    /// Whether what is outstanding before a shut window is its probe.
+    fn is_stalled(&self) -> bool {
+        self.peer.is_shut(self.payload_max()) && !self.send.only_fin_outstanding()
+    }
+
+    /// How long to wait for the answer to what is sent now.
+    pub(super) fn timeout_wait(&self) -> Duration {
+        if self.is_stalled() { self.rtt.rto().min(PERSIST.1) } else { self.rtt.rto() }
+    }
+
     fn on_trim(&mut self, now: Instant) {
         let quiet = now.since(self.last_data_sent.max(self.last_data_heard)) >= TRIM_AFTER;
         if quiet {
@@ -103,8 +113,7 @@ impl Connection {
             self.send.clear();
             return self.finish_life(now);
         }
-        let stall = self.peer.is_shut(self.payload_max()) && !only_fin;
-        if !stall && !forgotten && self.rtt.backoffs() >= self.config.timeouts {
+        if !self.is_stalled() && !forgotten && self.rtt.backoffs() >= self.config.timeouts {
             return self.close_with_reset(CloseReason::TimedOut);
         }
         if !forgotten || self.rtt.rto() < FIN_PACE {
@@ -115,9 +124,7 @@ impl Connection {
             self.counters.packets_lost += u64::from(lost.packets);
         }
         self.congestion.on_timeout(now);
-        // What is outstanding before a shut window is its probe.
-        let wait = if stall { self.rtt.rto().min(PERSIST.1) } else { self.rtt.rto() };
-        self.timers.retransmit = Some(now + wait);
+        self.timers.retransmit = Some(now + self.timeout_wait());
         self.timers.probe = None;
         self.timers.loss = None;
         self.due.probe = true;
