@@ -283,6 +283,13 @@ impl Connection {
         self.close_reason
     }
 
+    /// Bytes of memory that its buffers take now, as the allocator counts them: what was written, what was received,
+    /// and what is known about packets. The connection itself and its controller are not in it.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.send.memory_bytes() + self.recv.memory_bytes()
+    }
+
     /// Numbers about this connection.
     #[must_use]
     pub fn stats(&self) -> StreamStats {

@@ -8,6 +8,10 @@
 //! beyond the promise is the packet that everything else waits for, when nothing is unread: a peer that filled all
 //! the room behind a gap could otherwise never fill the gap. So unread and held bytes together never exceed the limit
 //! and that packet.
+//!
+//! Memory is bounded by what is allocated, not by what was sent ([`MEMORY_FACTOR`]). A packet for which there is no
+//! memory is refused and will come again; it is never one that is held already, because a peer forgets what was
+//! reported to it, and never the connection.
 
 use super::reorder::Reorder;
 use crate::storage::ByteRing;
@@ -52,6 +56,13 @@ const SLOTS_MOST: usize = 1 << 15;
 
 /// Ours: one slot for each half kilobyte of window, so that slots stay a small part of what the window may take.
 const BYTES_PER_SLOT: usize = 512;
+
+/// Ours: memory, in windows. Unread bytes may need one, because their ring doubles, and held ones one and a quarter: 64
+/// bytes of payload take 80 of memory. Together they never need more than two, since the bytes share the one window.
+const MEMORY_FACTOR: usize = 2;
+
+/// Ours: what any window may take. In smaller ones the thousand slots weigh as much as what is in them.
+const MEMORY_LEAST: usize = 96 << 10;
 
 impl ReceiveBuffer {
     /// A buffer for `window_bytes` bytes, unread and held ones together. Takes no memory yet.
@@ -144,10 +155,17 @@ impl ReceiveBuffer {
         self.unread.set_limit(self.limit);
     }
 
-    /// Bytes of memory taken: for unread bytes, for held ones, and for slots.
+    /// Bytes of memory taken: for unread bytes, for held ones with what the allocator adds, and for slots.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.unread.capacity() + self.held.memory_bytes()
+    }
+
+    /// The most that [`memory_bytes`](Self::memory_bytes) comes to, whatever is sent: twice the limit, or 96 KiB, and
+    /// the one packet that a gap was waiting for.
+    #[must_use]
+    pub fn memory_max(&self) -> usize {
+        (MEMORY_FACTOR * self.limit).max(MEMORY_LEAST)
     }
 
     /// Bytes that can be read now.
@@ -241,10 +259,20 @@ impl ReceiveBuffer {
         }
         let slots = (self.limit / BYTES_PER_SLOT).clamp(SLOTS_LEAST, SLOTS_MOST);
         let taken = self.unread.len() + self.held.charge() + Reorder::charge_for(payload);
-        if ahead > slots || taken > self.limit {
+        if ahead > slots || taken > self.limit || !self.has_memory_for(ahead, payload) {
             return Inserted::Refused;
         }
         self.held.insert(self.cumulative, ahead, payload);
         Inserted::Held
+    }
+
+    /// Whether the packet may be kept within the bound of memory; gives back what unread bytes no longer need for it.
+    fn has_memory_for(&mut self, ahead: usize, payload: &[u8]) -> bool {
+        let most = self.memory_max();
+        let held = self.held.memory_with(ahead, payload);
+        if self.unread.capacity() + held > most {
+            self.unread.shrink();
+        }
+        self.unread.capacity() + held <= most
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Reorder {
     packets: usize,
     bytes: usize,
     charge: usize,
+    /// What the copies of the payloads really take.
+    allocated: usize,
     /// The furthest packet held; means nothing while none is.
     highest: SeqNr,
 }
@@ -33,7 +35,15 @@ const CHARGE_MIN: usize = 64;
 
 impl Reorder {
     pub(super) const fn new() -> Self {
-        Self { slots: Vec::new(), taken: Vec::new(), packets: 0, bytes: 0, charge: 0, highest: SeqNr::new(0) }
+        Self {
+            slots: Vec::new(),
+            taken: Vec::new(),
+            packets: 0,
+            bytes: 0,
+            charge: 0,
+            allocated: 0,
+            highest: SeqNr::new(0),
+        }
     }
 
     /// What holding this payload is counted as, in bytes.
@@ -59,6 +69,7 @@ impl Reorder {
         self.packets += 1;
         self.bytes += payload.len();
         self.charge += Self::charge_for(payload);
+        self.allocated += allocation_for(payload.len());
     }
 
     /// Takes packet `seq` out, the one right after the acknowledged ones, if it is held. The last one taken frees
@@ -73,8 +84,13 @@ impl Reorder {
         self.packets -= 1;
         self.bytes -= payload.len();
         self.charge -= Self::charge_for(&payload);
+        self.allocated -= allocation_for(payload.len());
         if self.is_empty() {
-            debug_assert_eq!((self.bytes, self.charge), (0, 0), "accounting of held packets");
+            debug_assert_eq!(
+                (self.bytes, self.charge, self.allocated),
+                (0, 0, 0),
+                "accounting of held packets"
+            );
             *self = Self::new();
         }
         Some(payload)
@@ -104,9 +120,15 @@ impl Reorder {
         self.charge
     }
 
-    /// Bytes of memory taken, without what the allocator adds.
+    /// Bytes of memory taken, with what the allocator adds.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.bytes + size_of_val(&*self.slots) + size_of_val(&*self.taken)
+        self.allocated + memory_of(self.slots.len())
+    }
+
+    /// What [`memory_bytes`](Self::memory_bytes) will be once this payload is kept `ahead` numbers ahead.
+    pub(super) fn memory_with(&self, ahead: usize, payload: &[u8]) -> usize {
+        let slots = if ahead > self.slots.len() { slots_for(ahead) } else { self.slots.len() };
+        self.allocated + allocation_for(payload.len()) + memory_of(slots)
     }
 
     /// Sets a bit for each packet held; bit 0 stands for the second one after `cumulative`.
@@ -146,7 +168,7 @@ impl Reorder {
     /// Makes one turn of the ring at least `ahead` slots long.
     #[cold]
     fn grow(&mut self, cumulative: SeqNr, ahead: usize) {
-        let len = ahead.next_power_of_two().max(SLOTS_MIN);
+        let len = slots_for(ahead);
         let fresh = (0..len).map(|_| None).collect();
         let old = std::mem::replace(&mut self.slots, fresh);
         self.taken = vec![0; len / 64];
@@ -158,6 +180,25 @@ impl Reorder {
             self.put(cumulative.next() + number(steps), payload);
         }
     }
+}
+
+/// How many slots make one turn of the ring at least `ahead` long.
+fn slots_for(ahead: usize) -> usize {
+    ahead.next_power_of_two().max(SLOTS_MIN)
+}
+
+/// Bytes that so many slots and their bits take.
+const fn memory_of(slots: usize) -> usize {
+    slots * size_of::<Option<Box<[u8]>>>() + slots / 8
+}
+
+/// What a copy of `len` bytes takes from the allocator.
+const fn allocation_for(len: usize) -> usize {
+    /// Measured: glibc on 64 bits; what an allocation costs on top, what sizes are rounded up to, and the least.
+    const MALLOC: (usize, usize, usize) = (8, 16, 32);
+    let (header, step, least) = MALLOC;
+    let size = (len + header).next_multiple_of(step);
+    if size > least { size } else { least }
 }
 
 /// A distance as a number of steps. Distances on the circle are below 32,768.

@@ -325,6 +325,12 @@ impl SendBuffer {
         if let End::FinSent(seq) = self.end { Some(seq) } else { None }
     }
 
+    /// Bytes of memory taken: for bytes, and for what is known about segments.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.capacity() + self.flight.memory_bytes() + self.loss.memory_bytes()
+    }
+
     /// Number of the next new segment: what a pure acknowledgement carries.
     #[must_use]
     pub fn next_seq(&self) -> SeqNr {

@@ -183,6 +183,11 @@ impl Flight {
         }
     }
 
+    /// Bytes of memory taken.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.segments.capacity() * size_of::<Segment>() + self.retransmit.capacity() * size_of::<u64>()
+    }
+
     /// Steps from the last acknowledged number to this one, negative if backwards; nothing if it was never sent.
     pub(super) fn steps_to(&self, seq: SeqNr) -> Option<i64> {
         let steps = i64::from(seq.distance_from(self.last_acked));

@@ -326,6 +326,11 @@ impl LossDetector {
         }
     }
 
+    /// Bytes of memory taken.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.resent.capacity() * size_of::<(u64, u64)>()
+    }
+
     /// The connection gives up: nothing that is outstanding matters any more.
     pub(super) fn clear(&mut self) {
         self.resent = VecDeque::new();

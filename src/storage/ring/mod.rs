@@ -85,6 +85,17 @@ impl ByteRing {
         }
     }
 
+    /// Gives back memory that what is held could do without, if that is at least half of it.
+    pub fn shrink(&mut self) {
+        if self.len == 0 {
+            return self.release();
+        }
+        let enough = self.len.next_power_of_two().max(FIRST_CAPACITY).min(self.limit.max(self.len));
+        if enough <= self.memory.len() / 2 {
+            self.resize(enough);
+        }
+    }
+
     /// Changes how many bytes may be held. A limit below what is held loses nothing: it only stops writes until
     /// enough has been read.
     pub const fn set_limit(&mut self, limit: usize) {
@@ -159,7 +170,13 @@ impl ByteRing {
     fn grow(&mut self, needed: usize) {
         debug_assert!(needed <= self.limit, "growing to {needed} beyond {}", self.limit);
         let doubled = needed.max(self.memory.len().saturating_mul(2)).max(FIRST_CAPACITY);
-        let mut memory = vec![0; doubled.next_power_of_two().min(self.limit)];
+        self.resize(doubled.next_power_of_two().min(self.limit));
+    }
+
+    /// Moves into memory for `capacity` bytes, which are enough for what is held.
+    #[cold]
+    fn resize(&mut self, capacity: usize) {
+        let mut memory = vec![0; capacity];
         let (front, back) = self.slices(0, self.len);
         memory[..front.len()].copy_from_slice(front);
         memory[front.len()..front.len() + back.len()].copy_from_slice(back);
