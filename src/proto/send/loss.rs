@@ -141,6 +141,10 @@ impl LossDetector {
 
     /// A segment was sent again; `before` is how it was then, `order` the order of the new transmission.
     pub(super) fn on_resent(&mut self, flight: &Flight, index: u64, before: Fate, order: u64, now: Instant) {
+        if index == flight.base() {
+            // Those that came were about the transmission before.
+            self.duplicates = 0;
+        }
         self.resent.push_back((index, order));
         // Stale entries behind a live one leave only here. Half of the entries go, so each is moved once on average.
         if self.resent.len() > 2 * flight.len() + COUNT_THRESHOLD {

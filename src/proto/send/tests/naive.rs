@@ -102,6 +102,9 @@ impl Naive {
                 self.probe = None;
             }
         }
+        if index == self.base {
+            self.duplicates = 0;
+        }
         let sent = &mut self.all[index];
         (sent.place, sent.queued, sent.condemned, sent.timed_out) = (Place::Flying, false, false, false);
         (sent.last, sent.order, sent.times) = (now, self.orders, sent.times + 1);

@@ -125,6 +125,17 @@ fn the_third_duplicate_counts_when_the_peer_never_sends_masks() {
 }
 
 #[test]
+fn duplicates_that_came_before_a_probe_are_not_held_against_it() {
+    let mut rig = Rig::with_flight(1);
+    rig.wait(40);
+    assert_eq!((rig.duplicate(0, None), rig.duplicate(0, None)), (None, None));
+    assert!(rig.send.queue_tail_probe());
+    assert_eq!(rig.resend(), [0]);
+    assert_eq!((rig.duplicate(0, None), rig.duplicate(0, None)), (None, None));
+    assert_eq!(packets(rig.duplicate(0, None)), 1);
+}
+
+#[test]
 fn the_third_duplicate_counts_when_the_masks_are_empty() {
     let mut rig = Rig::with_flight(100);
     rig.wait(40);
