@@ -66,8 +66,9 @@ impl Connection {
                 self.prolong_time_wait(now);
                 self.acks.demand();
             }
-            // The application went away before the peer had finished.
-            Kind::Fin => {
+            // The application went away before the peer had finished. (After the peer's end nothing can follow, and what
+            // the application has not read yet stays.)
+            Kind::Fin if !self.recv.is_finished() => {
                 self.recv.finish_at(header.seq, packet.payload);
                 self.recv.discard();
                 self.peer.heard(now, header.sent_at);

@@ -73,6 +73,20 @@ fn d25_a_reset_is_not_followed_by_an_acknowledgement() {
 }
 
 #[test]
+fn d25_a_second_end_after_the_end_takes_nothing_from_a_slow_reader() {
+    let mut raw = Raw::accepted(config());
+    raw.conn.finish();
+    raw.hear();
+    raw.ack = OUR_SYN;
+    raw.say(Kind::Data, b"the last words");
+    raw.say(Kind::Fin, b"");
+    assert_eq!(raw.conn.close_reason(), Some(CloseReason::Finished));
+    raw.say(Kind::Fin, b"");
+    assert_eq!(raw.read(), b"the last words");
+    assert_eq!(raw.conn.read_outcome(1), ReadOutcome::Eof);
+}
+
+#[test]
 fn d25_time_wait_lasts_while_a_peer_that_backs_off_repeats_itself_and_not_for_ever() {
     let mut raw = Raw::accepted(config());
     raw.conn.finish();
