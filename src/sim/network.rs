@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use super::fault::{FaultCounts, FaultKind};
 use super::host::HostId;
 use super::link::Line;
-use super::pipe::{Fate, Pipe};
+use super::pipe::Pipe;
 use super::seed::Rng;
+use super::trace::{Datagram, Event as Noted};
 
 /// Which line of a world: the pair of links that [`World::join`](super::World::join) made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +57,24 @@ pub(super) struct Route {
     pub(super) to: HostId,
 }
 
+/// Who sends a datagram, and whereto.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    pub(super) from: SocketAddr,
+    pub(super) sender: HostId,
+    pub(super) route: Route,
+}
+
+/// Where the network says what is going to happen and what has.
+pub(super) trait Outlet {
+    /// The datagram arrives then.
+    fn arrive(&mut self, at: u64, parcel: u32, to: HostId);
+    /// The network wants to be [woken](Network::wake) then, for that pipe.
+    fn wake(&mut self, at: u64, pipe: usize);
+    /// That has happened just now.
+    fn note(&mut self, event: Noted);
+}
+
 impl Network {
     pub(super) fn add_line(&mut self, line: Line, rng: &mut Rng) -> LineId {
         let id = LineId(u32::try_from(self.pipes.len() / 2).expect("fewer than 4 billion lines"));
@@ -87,9 +106,28 @@ impl Network {
         self.routes.get(&(from, to)).copied()
     }
 
-    pub(super) fn offer(&mut self, now: u64, route: Route, datagram: &[u8]) -> Fate {
-        self.pipes[route.pipe].offer(now, datagram)
+    /// Hands a datagram to a link at `now`, nanoseconds.
+    pub(super) fn send(&mut self, now: u64, ends: Ends, datagram: &[u8], outlet: &mut impl Outlet) {
+        let Ends { from, sender, route } = ends;
+        let fate = self.pipes[route.pipe].offer(now, datagram);
+        let noted = Datagram::new(sender, route.to, datagram);
+        if fate.is_plain() {
+            outlet.note(Noted::Sent(noted));
+        }
+        for fault in fate.faults() {
+            outlet.note(Noted::Struck(noted, fault));
+        }
+        for at in [fate.arrives, fate.again].into_iter().flatten() {
+            let parcel = self.store(from, sender, route.to, datagram);
+            if let Some(bit) = fate.flip {
+                self.flip(parcel, bit);
+            }
+            outlet.arrive(at, parcel, route.to);
+        }
     }
+
+    /// A link has asked to be called at this time.
+    pub(super) fn wake(&mut self, _now: u64, _pipe: usize, _outlet: &mut impl Outlet) {}
 
     /// Keeps a copy of the datagram until it is [taken](Self::take).
     pub(super) fn store(&mut self, from: SocketAddr, sender: HostId, to: HostId, datagram: &[u8]) -> u32 {

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::flow::{FlowId, Flows, Side};
 use super::host::{Host, HostId, NEVER, Outside};
-use super::link::{Line, Link};
-use super::network::{Direction, LineId, Network};
-use super::pipe::{Filter, LinkStats, nanos};
+use super::link::Line;
+use super::network::{Direction, Ends, LineId, Network, Outlet};
+use super::pipe::{LinkStats, nanos};
 use super::program::{Leave, Program, Report};
 use super::seed::Rng;
 use super::stuck::{Stuck, Why};
@@ -63,6 +63,8 @@ enum Event {
     Alarm(HostId, u32),
     /// The place of an action.
     Act(usize),
+    /// A link has something to do: the place of its pipe.
+    Wire(usize),
 }
 
 /// Building.
@@ -141,28 +143,8 @@ impl World {
     }
 }
 
-/// What can be changed while it runs.
+/// What can be done to hosts while it runs.
 impl World {
-    /// One direction of a line, to be changed for packets to come.
-    pub fn link_mut(&mut self, line: LineId, direction: Direction) -> &mut Link {
-        self.network.pipe_mut(line, direction).link_mut()
-    }
-
-    /// Asked about every datagram in this direction before anything else; `true` drops it. `None` takes the filter
-    /// away. For faults that depend on what a packet is.
-    pub fn set_filter(&mut self, line: LineId, direction: Direction, filter: Option<Filter>) {
-        self.network.pipe_mut(line, direction).set_filter(filter);
-    }
-
-    /// All lines are up and without faults from now on, filters included.
-    pub fn heal(&mut self) {
-        for pipe in self.network.pipes_mut() {
-            let link = pipe.link_mut();
-            *link = link.healed();
-            pipe.set_filter(None);
-        }
-    }
-
     /// The host is gone, its connections and programs with it, without a word to anybody.
     pub fn vanish(&mut self, host: HostId) {
         self.note(Noted::Changed("vanishes", host));
@@ -330,6 +312,10 @@ impl World {
                 self.hosts[host.get()].alarm_rang(app, at);
                 self.turn(host);
             }
+            Event::Wire(pipe) => {
+                let Self { queue, network, trace, now, .. } = self;
+                network.wake(*now, pipe, &mut Agenda { now: *now, queue, trace });
+            }
             Event::Act(place) => {
                 if let Some(action) = self.actions[place].take() {
                     action(self);
@@ -494,6 +480,27 @@ impl fmt::Debug for World {
     }
 }
 
+/// What will happen and what has happened, as the network sees them.
+struct Agenda<'a> {
+    now: u64,
+    queue: &'a mut Queue<Event>,
+    trace: &'a mut Trace,
+}
+
+impl Outlet for Agenda<'_> {
+    fn arrive(&mut self, at: u64, parcel: u32, to: HostId) {
+        self.queue.push(at, Event::Arrive(parcel, to));
+    }
+
+    fn wake(&mut self, at: u64, pipe: usize) {
+        self.queue.push(at, Event::Wire(pipe));
+    }
+
+    fn note(&mut self, event: Noted) {
+        self.trace.note(self.now, event);
+    }
+}
+
 /// The world without its hosts, as one of them sees it.
 struct Around<'a> {
     id: HostId,
@@ -510,22 +517,14 @@ impl Outside for Around<'_> {
     fn send(&mut self, path: Path, batch: &Batch) {
         // Nobody there: as if there were no such network.
         let Some(route) = self.network.route(self.id, path.peer) else { return };
+        let mut agenda = Agenda { now: self.now, queue: self.queue, trace: self.trace };
         for datagram in batch.datagrams() {
-            let fate = self.network.offer(self.now, route, datagram);
-            let noted = Datagram::new(self.id, route.to, datagram);
-            if fate.is_plain() {
-                self.trace.note(self.now, Noted::Sent(noted));
-            }
-            for fault in fate.faults() {
-                self.trace.note(self.now, Noted::Struck(noted, fault));
-            }
-            for at in [fate.arrives, fate.again].into_iter().flatten() {
-                let parcel = self.network.store(self.addr, self.id, route.to, datagram);
-                if let Some(bit) = fate.flip {
-                    self.network.flip(parcel, bit);
-                }
-                self.queue.push(at, Event::Arrive(parcel, route.to));
-            }
+            self.network.send(
+                self.now,
+                Ends { from: self.addr, sender: self.id, route },
+                datagram,
+                &mut agenda,
+            );
         }
     }
 
