@@ -65,6 +65,7 @@ pub struct Config {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) stall_timeout: Duration,
     pub(crate) linger: Duration,
+    pub(crate) hardened_reset: bool,
     pub(crate) resets_per_second: u32,
     pub(crate) foreign_queue: usize,
     pub(crate) socket_buffer: usize,
@@ -93,6 +94,7 @@ impl Default for Config {
             idle_timeout: None,
             stall_timeout: Duration::from_secs(300),
             linger: Duration::from_secs(30),
+            hardened_reset: false,
             resets_per_second: 100,
             foreign_queue: 256,
             socket_buffer: 4 << 20,
@@ -226,6 +228,17 @@ impl Config {
     #[must_use]
     pub const fn packets_in_flight(mut self, count: u16) -> Self {
         self.packets_in_flight = count;
+        self
+    }
+
+    /// Believe a RESET only when its sender has answered a challenge (default false). An attacker who does not see the
+    /// packets then needs two lucky guesses within seconds instead of one in some eight million.
+    ///
+    /// libutp and this crate answer challenges. libtorrent does not, so its RESETs are lost and such a connection ends
+    /// by timeout instead.
+    #[must_use]
+    pub const fn hardened_reset(mut self, hardened: bool) -> Self {
+        self.hardened_reset = hardened;
         self
     }
 

@@ -18,10 +18,6 @@ use crate::error::CloseReason;
 use crate::time::Instant;
 use crate::wire::{Kind, Packet};
 
-/// Ours: how far below the oldest unacknowledged packet the one that a RESET names may lie; as much as libutp and
-/// libtorrent allow an acknowledgement.
-pub(super) const RESET_SLACK: u16 = 3;
-
 /// Ours: if the peer has finished and then keeps silent for so many timeouts, our FIN counts as delivered: a peer that
 /// has forgotten the connection (libtorrent) will never answer. By then it went out seven times, while a peer that is
 /// still there, and waits for nothing but our FIN, has no reason to speak first.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::close::RESET_SLACK;
+use super::checks::ResetVerdict;
 use super::state::{State, Syn};
 use super::{Connection, Events, Role};
 use crate::error::CloseReason;
@@ -12,14 +12,7 @@ use crate::proto::congestion::{Acked, LossEvent};
 use crate::proto::recv::Inserted;
 use crate::proto::send::{AckOutcome, Lost};
 use crate::time::Instant;
-use crate::wire::{Kind, Packet, SeqNr};
-
-/// Ours: how far an overtaken packet's acknowledgement, or its own number, may lie behind the newest, unless more is
-/// kept in flight. More than any peer does by default (libutp 1,023); a blind attacker gains a factor of two at most.
-const OVERTAKEN_MIN: u16 = 1024;
-
-/// Ours: how far ahead a packet's number may lie; more than we ever hold, less than half the circle.
-const AHEAD_MAX: i16 = 32_000;
+use crate::wire::{Kind, Packet};
 
 impl Connection {
     /// Takes in a packet that was routed here: by our receive id, a SYN by its sender, a RESET by either id.
@@ -27,7 +20,7 @@ impl Connection {
         match (packet.header.kind, self.state) {
             (_, State::Idle | State::Closed) => {}
             (Kind::Syn, _) => self.on_syn(packet),
-            (Kind::Reset, _) => self.on_reset(packet),
+            (Kind::Reset, _) => self.on_reset(now, packet),
             (_, State::SynSent { tries, .. }) => self.on_syn_ack(now, packet, tries),
             (_, State::SynReceived { .. }) => self.on_proof(now, packet),
             (_, State::Open) => self.on_segment(now, packet),
@@ -129,34 +122,18 @@ impl Connection {
             self.counters.packets_invalid += 1;
             return;
         }
+        self.flight.note(now, self.send.outstanding(), self.rtt.rto());
         self.learn(now, packet);
         self.on_ack(now, packet);
+        if !self.state.is_open() {
+            return;
+        }
         match packet.header.kind {
             Kind::Data => self.on_data(now, packet),
             Kind::Fin => self.on_fin(now, packet),
             _ => {}
         }
         self.complete_if_done(now);
-    }
-
-    /// Whether the numbers of a packet fit what we have sent and received.
-    pub(super) fn is_plausible(&self, packet: &Packet<'_>) -> bool {
-        let header = packet.header;
-        let behind = self.send.last_acked().distance_from(header.ack);
-        let beyond = header.ack.distance_from(self.send.next_seq().prev());
-        header.conn_id == self.ids.recv
-            && beyond <= 0
-            && behind <= self.overtaken_max()
-            && self.fits_ahead(header.seq)
-    }
-
-    fn fits_ahead(&self, seq: SeqNr) -> bool {
-        (-self.overtaken_max()..=AHEAD_MAX).contains(&seq.distance_from(self.recv.cumulative()))
-    }
-
-    /// A peer that may be sent so many packets may send as many, and repeat the first if all our answers were lost.
-    fn overtaken_max(&self) -> i16 {
-        i16::try_from(self.config.packets_in_flight.max(OVERTAKEN_MIN)).unwrap_or(i16::MAX)
     }
 
     /// What any valid packet tells, whatever else it carries.
@@ -336,10 +313,16 @@ impl Connection {
         }
     }
 
-    fn on_reset(&mut self, packet: &Packet<'_>) {
-        if !self.is_plausible_reset(packet) {
-            self.counters.packets_invalid += 1;
-            return;
+    fn on_reset(&mut self, now: Instant, packet: &Packet<'_>) {
+        match self.judge_reset(now, packet) {
+            ResetVerdict::Valid => {}
+            verdict => {
+                self.counters.packets_invalid += 1;
+                if verdict == ResetVerdict::Challenge {
+                    self.challenge_reset(now, packet);
+                }
+                return;
+            }
         }
         self.counters.packets_received += 1;
         match self.state {
@@ -352,21 +335,5 @@ impl Connection {
             }
             _ => self.close(CloseReason::Reset),
         }
-    }
-
-    /// A RESET counts only if its acknowledgement names a packet of ours that may just have met a peer without
-    /// the connection; one that carries our receive id comes from a peer that knows the connection, so its own
-    /// number must fit too. (libutp echoes the id that it received, with a random number of its own.)
-    fn is_plausible_reset(&self, packet: &Packet<'_>) -> bool {
-        let header = packet.header;
-        let echoed = header.conn_id == self.ids.send;
-        if let State::SynSent { .. } = self.state {
-            return header.ack == self.syn_seq && (echoed || header.conn_id == self.ids.recv);
-        }
-        let oldest = self.send.last_acked() - RESET_SLACK;
-        let span = self.send.next_seq().distance_from(oldest);
-        let names_ours = (0..=span).contains(&header.ack.distance_from(oldest));
-        let known = header.conn_id == self.ids.recv && self.fits_ahead(header.seq);
-        names_ours && (echoed || known)
     }
 }

@@ -10,6 +10,7 @@
 //! [`poll_transmit`](Connection::poll_transmit) until it returns `false`, then read
 //! [`poll_timeout`](Connection::poll_timeout) and [`take_events`](Connection::take_events).
 
+mod checks;
 mod close;
 mod events;
 mod input;
@@ -31,6 +32,7 @@ pub use events::Events;
 pub use state::{ConnIds, Syn};
 pub use verbs::{ReadOutcome, WriteOutcome};
 
+use self::checks::{Challenge, RecentFlight};
 use self::peer::Peer;
 use self::state::State;
 use self::timers::Timers;
@@ -113,6 +115,8 @@ pub struct Connection {
     updates: WindowUpdates,
     tuner: WindowTuner,
     peer: Peer,
+    flight: RecentFlight,
+    challenge: Option<Challenge>,
 
     rtt: RttEstimator,
     delay: DelayMeter,
@@ -201,6 +205,8 @@ impl Connection {
             updates: WindowUpdates::default(),
             tuner: WindowTuner::default(),
             peer: Peer::new(now),
+            flight: RecentFlight::default(),
+            challenge: None,
             rtt: RttEstimator::new(config.rto_min),
             delay: DelayMeter::new(),
             congestion: congestion::build(&config, payload),

@@ -14,6 +14,7 @@ mod chaos;
 mod d_close;
 mod d_reset;
 mod d_time_wait;
+mod t_off_path;
 
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
