@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use super::host::HostId;
 use super::program::Program;
+use super::traffic::Traffic;
 use crate::wire::ConnId;
 
 /// Which connection of a world.
@@ -59,6 +60,8 @@ pub(super) struct Flows {
     /// Connections whose SYN has not been accepted, by the initiator's address and the id that the SYN carries.
     /// Never iterated.
     waiting: HashMap<(SocketAddr, ConnId), FlowId>,
+    /// How strangers are served, by the host they come to. Never iterated.
+    servants: HashMap<HostId, Traffic>,
     /// Programs that run.
     pub(super) running: usize,
     /// Incoming connections that nobody had started: SYNs that came late.
@@ -70,6 +73,8 @@ pub(super) struct Flow {
     pub(super) ends: [End; 2],
     /// Until the connection is accepted.
     acceptor: Option<Box<dyn Program>>,
+    /// The host that a stranger connected to.
+    strange: Option<HostId>,
 }
 
 /// One end of a connection.
@@ -90,7 +95,7 @@ impl End {
 impl Flows {
     pub(super) fn add(&mut self, hosts: [HostId; 2], acceptor: Box<dyn Program>) -> FlowId {
         let id = FlowId(u32::try_from(self.list.len()).expect("fewer than 4 billion connections"));
-        self.list.push(Flow { ends: hosts.map(End::new), acceptor: Some(acceptor) });
+        self.list.push(Flow { ends: hosts.map(End::new), acceptor: Some(acceptor), strange: None });
         id
     }
 
@@ -103,14 +108,41 @@ impl Flows {
         self.waiting.insert((from, id), flow);
     }
 
-    /// Whose SYN this is, and who is to serve it.
-    pub(super) fn claim(&mut self, from: SocketAddr, id: ConnId) -> Option<(FlowId, Box<dyn Program>)> {
+    /// Whoever connects to this host without having been expected is served like this.
+    pub(super) fn serve(&mut self, host: HostId, traffic: Traffic) {
+        self.servants.insert(host, traffic);
+    }
+
+    /// Connections of strangers to this host, in the order in which they were accepted.
+    pub(super) fn served(&self, host: HostId) -> impl Iterator<Item = FlowId> {
+        let strange = self.list.iter().zip(0..).filter(move |(flow, _)| flow.strange == Some(host));
+        strange.map(|(_, index)| FlowId(index))
+    }
+
+    /// Whose SYN this is, that came to `host`, and who is to serve it.
+    pub(super) fn claim(
+        &mut self,
+        host: HostId,
+        from: SocketAddr,
+        id: ConnId,
+    ) -> Option<(FlowId, Box<dyn Program>)> {
         let claimed = self.waiting.remove(&(from, id)).and_then(|flow| {
             let program = self.list[flow.0 as usize].acceptor.take()?;
             Some((flow, program))
         });
+        let claimed = claimed.or_else(|| self.welcome(host));
         self.strays += u64::from(claimed.is_none());
         claimed
+    }
+
+    /// A connection of somebody who is no host with an endpoint, or who has been forgotten.
+    fn welcome(&mut self, host: HostId) -> Option<(FlowId, Box<dyn Program>)> {
+        let (_, program) = self.servants.get(&host)?.programs(self.len().into());
+        let mut ends = [End::new(host); 2];
+        ends[Side::Initiator as usize].left = true;
+        let flow = FlowId(self.len());
+        self.list.push(Flow { ends, acceptor: None, strange: Some(host) });
+        Some((flow, program))
     }
 
     pub(super) fn end(&self, flow: FlowId, side: Side) -> &End {

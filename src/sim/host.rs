@@ -4,12 +4,13 @@
 //! counted from wherever its own clock is said to have started.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use super::flow::{FlowId, Side};
+use super::ledger::{Exchanged, Ledger};
 use super::network::Parcel;
 use super::pipe::nanos;
 use super::program::{App, Leave, Program, Report};
@@ -90,6 +91,7 @@ pub(super) struct Host {
     listener: Waker,
     /// The datagrams of one run, end to end.
     run: Vec<u8>,
+    ledger: Ledger,
     alive: bool,
     /// How long datagrams wait before the host looks at them.
     pub(super) turn_delay: Duration,
@@ -113,9 +115,7 @@ struct Running {
 }
 
 impl Host {
-    pub(super) fn new(id: HostId, config: Arc<Config>, seed: [u8; 32], clock_start: Instant) -> Self {
-        let [_, b, c, d] = (id.0 + 1).to_be_bytes();
-        let addr = SocketAddr::from((Ipv4Addr::new(10, b, c, d), 6881));
+    pub(super) fn new(addr: SocketAddr, config: Arc<Config>, seed: [u8; 32], clock_start: Instant) -> Self {
         let mut endpoint = Endpoint::new(config, seed);
         let socket = endpoint.add_socket(addr);
         let shared = endpoint.shared();
@@ -133,6 +133,7 @@ impl Host {
             bells,
             rung: Vec::new(),
             run: Vec::new(),
+            ledger: Ledger::default(),
             alive: true,
             turn_delay: Duration::ZERO,
             inbox: Vec::new(),
@@ -149,6 +150,10 @@ impl Host {
 
     pub(super) const fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    pub(super) fn exchanged(&self, peer: SocketAddr) -> Exchanged {
+        self.ledger.account(peer)
     }
 
     pub(super) const fn is_alive(&self) -> bool {
@@ -188,6 +193,9 @@ impl Host {
     }
 
     fn hand_over(&mut self, local: Instant, from: SocketAddr, stride: usize) {
+        let account = self.ledger.account_mut(from);
+        account.in_packets += self.run.len().div_ceil(stride.max(1)).max(1) as u64;
+        account.in_bytes += self.run.len() as u64;
         let path = Path { socket: self.socket, peer: from };
         self.endpoint.handle_datagrams(local, path, &self.run, stride);
         self.run.clear();
@@ -221,6 +229,9 @@ impl Host {
                 self.endpoint.handle_timeout(local);
             }
             while let Some(path) = self.endpoint.poll_transmit(local, &mut self.batch) {
+                let account = self.ledger.account_mut(path.peer);
+                account.out_packets += self.batch.len() as u64;
+                account.out_bytes += self.batch.bytes().len() as u64;
                 outside.send(path, &self.batch);
             }
             self.step_programs(now, outside);

@@ -154,6 +154,19 @@ impl Network {
         &self.parcels[index as usize]
     }
 
+    /// Takes the datagram out of its place, until it is [put back](Self::put_back).
+    pub(super) fn take(&mut self, index: u32) -> Parcel {
+        let parcel = &mut self.parcels[index as usize];
+        let bytes = std::mem::take(&mut parcel.bytes);
+        Parcel { bytes, ..*parcel }
+    }
+
+    /// The datagram has been looked at: its place and its memory may be used again.
+    pub(super) fn put_back(&mut self, index: u32, parcel: Parcel) {
+        self.parcels[index as usize] = parcel;
+        self.release(index);
+    }
+
     /// The parcel's place may be used again.
     pub(super) fn release(&mut self, index: u32) {
         self.free.push(index);

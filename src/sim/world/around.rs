@@ -1,0 +1,101 @@
+//! The world as one of its machines sees it during its turn: the way out, and who is to serve an incoming connection.
+
+use std::net::SocketAddr;
+
+use super::Event;
+use crate::proto::batch::{Batch, Path};
+use crate::proto::endpoint::Incoming;
+use crate::sim::flow::{FlowId, Flows, Side};
+use crate::sim::host::{HostId, Outside};
+use crate::sim::network::{Ends, Network, Outlet, Route};
+use crate::sim::program::{Leave, Program};
+use crate::sim::queue::Queue;
+use crate::sim::raw::Wire;
+use crate::sim::trace::{Event as Noted, Trace};
+use crate::wire::ConnId;
+
+/// What will happen and what has happened, as the network sees them.
+pub(super) struct Agenda<'a> {
+    pub(super) now: u64,
+    pub(super) queue: &'a mut Queue<Event>,
+    pub(super) trace: &'a mut Trace,
+}
+
+impl Outlet for Agenda<'_> {
+    fn arrive(&mut self, at: u64, parcel: u32, to: HostId) {
+        self.queue.push(at, Event::Arrive(parcel, to));
+    }
+
+    fn wake(&mut self, at: u64, pipe: usize) {
+        self.queue.push(at, Event::Wire(pipe));
+    }
+
+    fn note(&mut self, event: Noted) {
+        self.trace.note(self.now, event);
+    }
+}
+
+/// The world without its hosts, as one of them sees it.
+pub(super) struct Around<'a> {
+    pub(super) id: HostId,
+    pub(super) addr: SocketAddr,
+    pub(super) now: u64,
+    pub(super) queue: &'a mut Queue<Event>,
+    pub(super) network: &'a mut Network,
+    pub(super) flows: &'a mut Flows,
+    pub(super) trace: &'a mut Trace,
+    pub(super) nowhere: &'a mut u64,
+    pub(super) scratch: &'a mut [u8],
+}
+
+impl Around<'_> {
+    fn carry(&mut self, from: SocketAddr, route: Route, datagram: &[u8]) {
+        let mut agenda = Agenda { now: self.now, queue: self.queue, trace: self.trace };
+        self.network.send(self.now, Ends { from, sender: self.id, route }, datagram, &mut agenda);
+    }
+}
+
+impl Wire for Around<'_> {
+    fn put(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        match self.network.route(self.id, to) {
+            Some(route) => self.carry(from, route, bytes),
+            None => *self.nowhere += 1,
+        }
+    }
+}
+
+impl Outside for Around<'_> {
+    fn send(&mut self, path: Path, batch: &Batch) {
+        let Some(route) = self.network.route(self.id, path.peer) else {
+            // As if there were no such network.
+            *self.nowhere += batch.len() as u64;
+            return;
+        };
+        for datagram in batch.datagrams() {
+            self.carry(self.addr, route, datagram);
+        }
+    }
+
+    fn program_for(&mut self, incoming: &Incoming) -> Option<(FlowId, Box<dyn Program>)> {
+        let id: ConnId = incoming.syn().id;
+        self.flows.claim(self.id, incoming.peer_addr(), id)
+    }
+
+    fn settled(&mut self, flow: FlowId, side: Side, app: u32) {
+        self.flows.settled(flow, side, app);
+        self.trace.note(self.now, Noted::Started(flow, side));
+    }
+
+    fn alarm(&mut self, app: u32, at: u64) {
+        self.queue.push(at, Event::Alarm(self.id, app));
+    }
+
+    fn left(&mut self, flow: FlowId, side: Side, how: Leave) {
+        self.flows.left(flow, side);
+        self.trace.note(self.now, Noted::Ended(flow, side, how));
+    }
+
+    fn scratch(&mut self) -> &mut [u8] {
+        self.scratch
+    }
+}
