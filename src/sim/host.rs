@@ -55,6 +55,8 @@ pub(super) trait Outside {
     fn program_for(&mut self, incoming: &Incoming) -> Option<(FlowId, Box<dyn Program>)>;
     /// Where the program of that flow and side has come to live.
     fn settled(&mut self, flow: FlowId, side: Side, app: u32);
+    /// The program has made a step.
+    fn stepped(&mut self, flow: FlowId, side: Side, report: &Report);
     /// The program wants to be stepped then, nanoseconds.
     fn alarm(&mut self, app: u32, at: u64);
     /// The program has left.
@@ -77,6 +79,7 @@ const BATCH_SEGMENTS: usize = 64;
 pub(super) const NEVER: u64 = u64::MAX;
 
 pub(super) struct Host {
+    config: Arc<Config>,
     endpoint: Endpoint,
     /// Keeps the endpoint from closing while nobody has a connection.
     lease: Option<Lease>,
@@ -88,6 +91,8 @@ pub(super) struct Host {
     bells: Arc<Bells>,
     /// Kept for its memory.
     rung: Vec<u32>,
+    /// Whose turn it is to be looked at.
+    looked_at: usize,
     listener: Waker,
     /// The datagrams of one run, end to end.
     run: Vec<u8>,
@@ -116,12 +121,13 @@ struct Running {
 
 impl Host {
     pub(super) fn new(addr: SocketAddr, config: Arc<Config>, seed: [u8; 32], clock_start: Instant) -> Self {
-        let mut endpoint = Endpoint::new(config, seed);
+        let mut endpoint = Endpoint::new(Arc::clone(&config), seed);
         let socket = endpoint.add_socket(addr);
         let shared = endpoint.shared();
         shared.set_listening(true);
         let bells = Arc::<Bells>::default();
         let host = Self {
+            config,
             lease: Some(shared.lease()),
             endpoint,
             batch: Batch::new(BATCH_SEGMENTS),
@@ -132,6 +138,7 @@ impl Host {
             listener: Bell::waker(&bells, Bell::LISTENER),
             bells,
             rung: Vec::new(),
+            looked_at: 0,
             run: Vec::new(),
             ledger: Ledger::default(),
             alive: true,
@@ -146,6 +153,10 @@ impl Host {
 
     pub(super) const fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
     }
 
     pub(super) const fn addr(&self) -> SocketAddr {
@@ -169,6 +180,11 @@ impl Host {
     pub(super) fn next_timeout(&self, now: u64) -> Option<u64> {
         let at = self.endpoint.poll_timeout()?;
         Some(nanos(at.since(self.clock_start)).max(now))
+    }
+
+    /// Whether its timer is due.
+    pub(super) fn is_overdue(&self, now: u64) -> bool {
+        self.endpoint.poll_timeout().is_some_and(|at| at <= self.local(now))
     }
 
     /// Hands over what has arrived: runs of equal size from one sender together, as a system with receive offload
@@ -267,6 +283,12 @@ impl Host {
         }
     }
 
+    /// A program that may be looked at now; in turns.
+    pub(super) fn next_looked_at(&mut self) -> Option<u32> {
+        self.looked_at = if self.looked_at + 1 < self.apps.len() { self.looked_at + 1 } else { 0 };
+        (self.looked_at < self.apps.len()).then_some(self.looked_at as u32)
+    }
+
     pub(super) fn report(&self, app: u32) -> Report {
         self.apps[app as usize].program.report()
     }
@@ -347,6 +369,7 @@ impl Running {
         };
         let outcome = self.program.step(&mut app);
         let alarm = app.alarm;
+        outside.stepped(self.flow, self.side, &self.program.report());
         match outcome {
             Poll::Ready(how) => self.leave(how, outside),
             Poll::Pending => {

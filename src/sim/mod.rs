@@ -32,12 +32,14 @@
 //! ```
 //!
 //! If it does not come true, the error is [`Stuck`]: it prints the seed, what every program was about, and the last
-//! events. Build the world again with that seed and it goes the same way; [`Trace::hash`] is equal then, and only
-//! then. [`World::later`] changes the network while it runs.
+//! events. Ten [oracles](Oracle) watch every step of every world, and what they object to ends the run in the same way.
+//! Build the world again with that seed and it goes the same way; [`Trace::hash`] is equal then, and only then.
+//! [`World::later`] changes the network while it runs.
 //!
 //! # What it refuses to know
 //!
-//! No clock, no thread, no socket, no chance but the seed. It does not look into packets, except to print them.
+//! No clock, no thread, no socket, no chance but the seed. It does not look into packets, except to print them, and
+//! to see whether what a host sends keeps the promises of every [`Oracle`].
 
 mod fault;
 mod flow;
@@ -45,6 +47,7 @@ mod host;
 mod ledger;
 mod link;
 mod network;
+mod oracle;
 mod pattern;
 mod pipe;
 mod program;
@@ -66,6 +69,7 @@ pub use host::HostId;
 pub use ledger::Exchanged;
 pub use link::{Line, Link, OVERHEAD};
 pub use network::{Direction, LineId};
+pub use oracle::Oracle;
 pub use pattern::Pattern;
 pub use pipe::{Filter, LinkStats};
 pub use program::{App, Leave, Program, Report};

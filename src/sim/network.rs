@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::fault::{FaultCounts, FaultKind};
 use super::host::HostId;
 use super::link::Line;
-use super::pipe::Pipe;
+use super::pipe::{Pipe, nanos};
 use super::seed::Rng;
 use super::trace::{Datagram, Event as Noted};
 
@@ -104,6 +105,14 @@ impl Network {
 
     pub(super) fn route(&self, from: HostId, to: SocketAddr) -> Option<Route> {
         self.routes.get(&(from, to)).copied()
+    }
+
+    /// The shortest time in which an answer to `from` can come back that way, nanoseconds.
+    pub(super) fn least_round_trip(&self, route: Route, from: SocketAddr) -> u64 {
+        let there = self.pipes[route.pipe].link().delay;
+        let back =
+            self.route(route.to, from).map_or(Duration::ZERO, |back| self.pipes[back.pipe].link().delay);
+        nanos(there + back)
     }
 
     /// Hands a datagram to a link at `now`, nanoseconds.

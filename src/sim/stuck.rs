@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::host::HostId;
+use super::oracle::Oracle;
 use super::trace::Trace;
 
 /// What was waited for did not come. Prints the seed, the state of things and the last events.
@@ -20,7 +21,8 @@ struct Inner {
 }
 
 /// How it went wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Why {
     /// It took longer than this.
     Limit(Duration),
@@ -28,6 +30,8 @@ pub enum Why {
     Silence,
     /// This host is busy for ever, without time passing.
     Livelock(HostId),
+    /// A promise was broken that holds in every world; what exactly is wrong.
+    Violation(Oracle, String),
 }
 
 impl Stuck {
@@ -43,8 +47,8 @@ impl Stuck {
 
     /// How it went wrong.
     #[must_use]
-    pub const fn why(&self) -> Why {
-        self.inner.why
+    pub const fn why(&self) -> &Why {
+        &self.inner.why
     }
 
     /// What happened before.
@@ -61,6 +65,7 @@ impl fmt::Display for Stuck {
             Why::Limit(limit) => write!(f, "not there after {limit:?}")?,
             Why::Silence => f.write_str("silence for ever")?,
             Why::Livelock(host) => write!(f, "{host} is busy for ever")?,
+            Why::Violation(oracle, text) => write!(f, "{oracle}: {text}")?,
         }
         writeln!(f, " (seed {seed}, at {at:?})")?;
         state.iter().try_for_each(|line| writeln!(f, "{line}"))?;

@@ -64,6 +64,11 @@ impl Datagram {
         Self { from, to, len: u32::try_from(bytes.len()).unwrap_or(u32::MAX), head }
     }
 
+    /// From whom to whom.
+    pub(super) const fn ends(&self) -> [HostId; 2] {
+        [self.from, self.to]
+    }
+
     fn words(&self) -> [u64; 4] {
         let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| self.head[at + i]));
         let ends = (u64::from(self.from.index()) << 32) | u64::from(self.to.index());

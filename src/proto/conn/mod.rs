@@ -320,6 +320,33 @@ impl Connection {
         }
     }
 
+    /// Whether everything written has been acknowledged.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub(crate) fn has_nothing_to_send(&self) -> bool {
+        self.send.outstanding() == 0 && self.send.unsent_bytes() == 0
+    }
+
+    /// What waits although no timer is armed that would see to it: a mistake of ours, once there is nothing left to
+    /// transmit.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub(crate) fn waits_in_vain(&self) -> Option<&'static str> {
+        let Timers { syn, retransmit, probe, loss, pace, persist, .. } = self.timers;
+        let sends_later = [retransmit, probe, loss, pace, persist].iter().any(Option::is_some);
+        match self.state {
+            State::SynSent { .. } if syn.is_none() => Some("a SYN without a timer"),
+            State::Open if !sends_later && self.send.outstanding() > 0 => Some("packets without a timer"),
+            State::Open if !sends_later && self.send.unsent_bytes() > 0 => {
+                Some("unsent bytes without a timer")
+            }
+            State::Open if !sends_later && self.send.is_finishing() && !self.send.is_all_acked() => {
+                Some("an end without a timer")
+            }
+            _ => None,
+        }
+    }
+
     /// Largest payload that we put into a packet.
     const fn payload_max(&self) -> u16 {
         self.mtu - HEADER_LEN as u16

@@ -20,6 +20,8 @@ use std::task::Waker;
 use super::waiters::{Interest, Waiters};
 use crate::error::CloseReason;
 use crate::proto::batch::{Batch, Path};
+#[cfg(feature = "sim")]
+use crate::proto::conn::ReadOutcome;
 use crate::proto::conn::{Connection, Events};
 use crate::proto::sync::{Mutex, MutexGuard};
 use crate::storage::Key;
@@ -131,6 +133,24 @@ impl Inner {
         let happened = kinds.iter().filter(|(event, _)| events.intersects(*event));
         let interest = happened.fold(Interest::NONE, |all, (_, interest)| all.and(*interest));
         self.waiters.take(interest, woken);
+    }
+
+    /// What waits although nothing will come of it: a mistake of ours, once the driver has nothing left to do.
+    #[cfg(feature = "sim")]
+    pub(super) fn waits_in_vain(&self) -> Option<&'static str> {
+        let (conn, waits) = (&self.conn, |interest| self.waiters.has(interest));
+        let readable = conn.read_outcome(1) != ReadOutcome::Empty;
+        let has_room = conn.has_nothing_to_send() && conn.write_refusal().is_none();
+        match conn.close_reason() {
+            Some(_) if waits(Interest::ALL) => Some("a task that waits for a connection which is over"),
+            _ if readable && waits(READ) => Some("a task that waits for bytes which are there"),
+            _ if conn.is_connected() && waits(CONNECT) => {
+                Some("a task that waits for a handshake which is over")
+            }
+            _ if conn.is_acked() && waits(ACKED) => Some("a task that waits for what is acknowledged"),
+            _ if has_room && waits(WRITE) => Some("a task that waits for room which is there"),
+            _ => conn.waits_in_vain(),
+        }
     }
 
     /// After a verb of the application: the key to post, if the driver has to be told and has not been.

@@ -220,6 +220,12 @@ impl Handle {
         self.with(|inner, _| inner.conn.stats())
     }
 
+    /// What waits although nothing will come of it; to be asked after a turn of the driver.
+    #[cfg(feature = "sim")]
+    pub(crate) fn waits_in_vain(&self) -> Option<&'static str> {
+        self.with(|inner, _| inner.waits_in_vain())
+    }
+
     /// Why the connection ended, once it has.
     #[must_use]
     pub fn close_reason(&self) -> Option<CloseReason> {

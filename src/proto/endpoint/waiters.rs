@@ -71,6 +71,12 @@ impl Waiters {
         self.list.push(Waiter { waker: waker.clone(), interest });
     }
 
+    /// Whether anybody waits for any of these kinds.
+    #[cfg(feature = "sim")]
+    pub(super) fn has(&self, interest: Interest) -> bool {
+        self.list.iter().any(|waiter| waiter.interest.without(interest) != waiter.interest)
+    }
+
     /// Moves the wakers of all that wait for any of these kinds to `woken`, each once.
     ///
     /// A task that also waits for something else stays in the list for that.

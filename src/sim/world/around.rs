@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use super::Event;
 use crate::proto::batch::{Batch, Path};
 use crate::proto::endpoint::Incoming;
+use crate::sim::fault::Fault;
 use crate::sim::flow::{FlowId, Flows, Side};
 use crate::sim::host::{HostId, Outside};
 use crate::sim::network::{Ends, Network, Outlet, Route};
-use crate::sim::program::{Leave, Program};
+use crate::sim::oracle::Oracles;
+use crate::sim::program::{Leave, Program, Report};
 use crate::sim::queue::Queue;
 use crate::sim::raw::Wire;
 use crate::sim::trace::{Event as Noted, Trace};
@@ -19,6 +21,7 @@ pub(super) struct Agenda<'a> {
     pub(super) now: u64,
     pub(super) queue: &'a mut Queue<Event>,
     pub(super) trace: &'a mut Trace,
+    pub(super) oracles: &'a mut Oracles,
 }
 
 impl Outlet for Agenda<'_> {
@@ -31,6 +34,9 @@ impl Outlet for Agenda<'_> {
     }
 
     fn note(&mut self, event: Noted) {
+        if let Noted::Struck(datagram, Fault::Flipped) = event {
+            self.oracles.falsified(datagram.ends());
+        }
         self.trace.note(self.now, event);
     }
 }
@@ -46,11 +52,13 @@ pub(super) struct Around<'a> {
     pub(super) trace: &'a mut Trace,
     pub(super) nowhere: &'a mut u64,
     pub(super) scratch: &'a mut [u8],
+    pub(super) oracles: &'a mut Oracles,
 }
 
 impl Around<'_> {
     fn carry(&mut self, from: SocketAddr, route: Route, datagram: &[u8]) {
-        let mut agenda = Agenda { now: self.now, queue: self.queue, trace: self.trace };
+        let Self { now, queue, trace, oracles, .. } = self;
+        let mut agenda = Agenda { now: *now, queue, trace, oracles };
         self.network.send(self.now, Ends { from, sender: self.id, route }, datagram, &mut agenda);
     }
 }
@@ -58,7 +66,13 @@ impl Around<'_> {
 impl Wire for Around<'_> {
     fn put(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         match self.network.route(self.id, to) {
-            Some(route) => self.carry(from, route, bytes),
+            Some(route) => {
+                if self.oracles.oversees(self.id) {
+                    let least = self.network.least_round_trip(route, from);
+                    self.oracles.sent(self.now, (self.id, to), (route.to, from), bytes, least);
+                }
+                self.carry(from, route, bytes);
+            }
             None => *self.nowhere += 1,
         }
     }
@@ -71,7 +85,10 @@ impl Outside for Around<'_> {
             *self.nowhere += batch.len() as u64;
             return;
         };
+        let (here, there) = ((self.id, path.peer), (route.to, self.addr));
+        let least = self.network.least_round_trip(route, self.addr);
         for datagram in batch.datagrams() {
+            self.oracles.sent(self.now, here, there, datagram, least);
             self.carry(self.addr, route, datagram);
         }
     }
@@ -84,6 +101,11 @@ impl Outside for Around<'_> {
     fn settled(&mut self, flow: FlowId, side: Side, app: u32) {
         self.flows.settled(flow, side, app);
         self.trace.note(self.now, Noted::Started(flow, side));
+    }
+
+    fn stepped(&mut self, flow: FlowId, side: Side, report: &Report) {
+        let hosts = Side::BOTH.map(|side| self.flows.end(flow, side).host);
+        self.oracles.stepped(flow, side, hosts, report);
     }
 
     fn alarm(&mut self, app: u32, at: u64) {

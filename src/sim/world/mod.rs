@@ -6,6 +6,7 @@
 mod around;
 mod look;
 mod run;
+mod watched;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use super::flow::{FlowId, Flows, Side};
 use super::host::{Host, HostId};
 use super::link::Line;
 use super::network::{Direction, LineId, Network};
+use super::oracle::Oracles;
 use super::pipe::nanos;
 use super::program::{Program, Report};
 use super::queue::Queue;
@@ -45,6 +47,7 @@ pub struct World {
     /// Datagrams to where nobody is.
     nowhere: u64,
     livelock: Option<HostId>,
+    oracles: Oracles,
 }
 
 /// What a [`HostId`] stands for.
@@ -95,6 +98,7 @@ impl World {
             events: 0,
             nowhere: 0,
             livelock: None,
+            oracles: Oracles::default(),
         }
     }
 
@@ -125,6 +129,7 @@ impl World {
         let rng = self.rng.fork();
         self.machines.push(Machine::Raw(Box::new(RawHost::new(Box::new(program), addr, rng, self.now))));
         self.queue.push(self.now, Event::Timer(id));
+        self.oracles.note_raw(id);
         id
     }
 
@@ -291,8 +296,8 @@ impl World {
     /// A machine, and the world without its machines.
     fn split(&mut self, id: HostId) -> (&mut Machine, Around<'_>) {
         let addr = self.addr(id);
-        let Self { machines, queue, network, flows, trace, scratch, nowhere, now, .. } = self;
-        let around = Around { id, addr, now: *now, queue, network, flows, trace, nowhere, scratch };
+        let Self { machines, queue, network, flows, trace, scratch, nowhere, oracles, now, .. } = self;
+        let around = Around { id, addr, now: *now, queue, network, flows, trace, nowhere, scratch, oracles };
         (&mut machines[id.get()], around)
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::around::Agenda;
 use super::{Event, Machine, World};
 use crate::sim::host::{HostId, NEVER};
+use crate::sim::oracle::Turn;
 use crate::sim::pipe::nanos;
 use crate::sim::raw::Cause;
 use crate::sim::stuck::{Stuck, Why};
@@ -27,8 +28,8 @@ impl World {
     ) -> Result<Duration, Stuck> {
         let end = self.now.saturating_add(nanos(limit));
         loop {
-            if let Some(host) = self.livelock {
-                return Err(self.stuck(Why::Livelock(host)));
+            if let Some(why) = self.trouble() {
+                return Err(self.stuck(why));
             }
             if done(self) {
                 return Ok(self.now());
@@ -45,10 +46,16 @@ impl World {
     }
 
     /// Lets so much time pass.
+    ///
+    /// # Panics
+    /// If an oracle is violated, or a host is busy for ever.
     pub fn run_for(&mut self, duration: Duration) {
         let end = self.now.saturating_add(nanos(duration));
-        while self.livelock.is_none() && self.queue.peek().is_some_and(|(at, _)| at <= end) {
+        while self.queue.peek().is_some_and(|(at, _)| at <= end) {
             self.step();
+            if let Some(why) = self.trouble() {
+                panic!("{}", self.stuck(why));
+            }
         }
         self.now = end;
     }
@@ -79,7 +86,7 @@ impl World {
     }
 
     /// One event.
-    fn step(&mut self) {
+    pub(super) fn step_unwatched(&mut self) {
         let Some((at, event)) = self.queue.pop() else { return };
         debug_assert!(at >= self.now, "time does not go back");
         self.now = at;
@@ -93,8 +100,8 @@ impl World {
                 self.turn(host);
             }
             Event::Wire(pipe) => {
-                let Self { queue, network, trace, now, .. } = self;
-                network.wake(*now, pipe, &mut Agenda { now: *now, queue, trace });
+                let Self { queue, network, trace, oracles, now, .. } = self;
+                network.wake(*now, pipe, &mut Agenda { now: *now, queue, trace, oracles });
             }
             Event::Act(place) => {
                 if let Some(action) = self.actions[place].take() {
@@ -146,19 +153,21 @@ impl World {
     }
 
     fn look(&mut self, id: HostId) {
-        let Self { machines, network, trace, now, .. } = self;
+        let Self { machines, network, trace, oracles, now, .. } = self;
         let Machine::Host(host) = &mut machines[id.get()] else { return };
         let mut inbox = std::mem::take(&mut host.inbox);
         if host.is_alive() {
             for &parcel in &inbox {
                 let parcel = network.parcel(parcel);
                 trace.note(*now, Noted::Arrived(Datagram::new(parcel.sender, id, &parcel.bytes)));
+                oracles.arrived(*now, id, parcel.from, &parcel.bytes);
             }
             host.receive(*now, inbox.iter().map(|&parcel| network.parcel(parcel)));
         }
         inbox.drain(..).for_each(|parcel| network.release(parcel));
         host.inbox = inbox;
-        self.turn(id);
+        let cause = if host.is_overdue(*now) { Turn::Other } else { Turn::Arrivals };
+        self.turn_for(id, cause);
     }
 
     /// Calls a raw program about this datagram, or else because of its alarm.
@@ -167,14 +176,23 @@ impl World {
         let now = self.now;
         let (Machine::Raw(host), mut around) = self.split(id) else { return };
         if host.alive {
+            let overseen = around.oracles.oversees(id);
             let cause = match &taken {
                 Some(parcel) => {
+                    if overseen {
+                        around.oracles.arrived(now, id, parcel.from, &parcel.bytes);
+                    }
                     around.trace.note(now, Noted::Arrived(Datagram::new(parcel.sender, id, &parcel.bytes)));
                     Cause::Datagram(parcel.from, &parcel.bytes)
                 }
                 None => Cause::Alarm,
             };
-            if let Some(at) = host.call(now, cause, &mut around) {
+            let turn = if taken.is_some() { Turn::Arrivals } else { Turn::Other };
+            let alarm = host.call(now, cause, &mut around);
+            if overseen {
+                around.oracles.turned(turn);
+            }
+            if let Some(at) = alarm {
                 self.queue.push(at, Event::Timer(id));
             }
         }
@@ -185,6 +203,10 @@ impl World {
     }
 
     pub(super) fn turn(&mut self, host: HostId) {
+        self.turn_for(host, Turn::Other);
+    }
+
+    fn turn_for(&mut self, host: HostId, cause: Turn) {
         let now = self.now;
         let (Machine::Host(machine), mut outside) = self.split(host) else { return };
         if !machine.is_alive() {
@@ -199,6 +221,7 @@ impl World {
         if outcome.is_err() {
             self.livelock = Some(host);
         }
+        self.watch_turn(host, cause);
     }
 
     pub(super) fn note(&mut self, event: Noted) {

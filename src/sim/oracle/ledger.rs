@@ -1,0 +1,86 @@
+//! The oracle of amplification: what one host has taken from one address, and sent to it.
+//!
+//! An address is validated by the wire alone: a packet came from it that only somebody can send who has received what
+//! we sent there. What the host's own application asked for, a SYN and the RESET that takes it back, is no answer to
+//! anybody and is not counted.
+
+use crate::wire::{ConnId, Kind, Packet, SeqNr};
+
+/// Bytes between one host and one address, until that address has proved itself.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    validated: bool,
+    bytes_in: u64,
+    bytes_out: u64,
+    /// SYNs that this host has sent there: id, number, and RESETs to be forgiven.
+    own: Vec<(ConnId, SeqNr, u32)>,
+    /// Ids of SYNs that came, and the numbers with which they were answered.
+    answers: Vec<(ConnId, Option<SeqNr>)>,
+}
+
+impl Ledger {
+    /// A datagram came from there.
+    pub(super) fn arrived(&mut self, len: usize, packet: Option<&Packet<'_>>) {
+        if self.validated {
+            return;
+        }
+        self.bytes_in += len as u64;
+        let Some(header) = packet.map(|packet| packet.header) else { return };
+        match header.kind {
+            Kind::Syn => {
+                if !self.answers.contains(&(header.conn_id, None)) {
+                    self.answers.push((header.conn_id, None));
+                }
+            }
+            Kind::Data | Kind::Fin | Kind::State => {
+                let (id, acked) = (header.conn_id, header.ack);
+                let answered = |&(own, seq, _): &(ConnId, SeqNr, u32)| own == id && seq == acked;
+                let heard = |&(syn, seq): &(ConnId, Option<SeqNr>)| {
+                    syn.next() == id && seq.is_some_and(|seq| seq.prev() == acked)
+                };
+                if self.own.iter().any(answered) || self.answers.iter().any(heard) {
+                    *self = Self { validated: true, ..Self::default() };
+                }
+            }
+            Kind::Reset => {}
+        }
+    }
+
+    /// A datagram leaves for there. Returns what is wrong.
+    pub(super) fn sent(&mut self, len: usize, packet: Option<&Packet<'_>>) -> Result<(), String> {
+        if self.validated {
+            return Ok(());
+        }
+        if let Some(header) = packet.map(|packet| packet.header) {
+            let id = header.conn_id;
+            match header.kind {
+                Kind::Syn => {
+                    self.own.push((id, header.seq, 1));
+                    return Ok(());
+                }
+                // Sent on the id on which the peer would receive.
+                Kind::Reset => {
+                    let taken_back = self.own.iter_mut().find(|own| own.0.next() == id && own.2 > 0);
+                    if let Some(own) = taken_back {
+                        own.2 -= 1;
+                        return Ok(());
+                    }
+                }
+                Kind::State => {
+                    let answer = (id, Some(header.seq));
+                    let is_answer = self.answers.contains(&(id, None)) && !self.answers.contains(&answer);
+                    if is_answer {
+                        self.answers.push(answer);
+                    }
+                }
+                Kind::Data | Kind::Fin => {}
+            }
+        }
+        self.bytes_out += len as u64;
+        let Self { bytes_in, bytes_out, .. } = self;
+        if bytes_out <= bytes_in {
+            return Ok(());
+        }
+        Err(format!("{bytes_out} bytes for {bytes_in} from an address that has proved nothing"))
+    }
+}

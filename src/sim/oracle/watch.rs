@@ -1,0 +1,264 @@
+//! Who watches: takes what the world shows, hands it to the oracles, and keeps the first thing that is wrong.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::super::flow::{FlowId, Side};
+use super::super::host::HostId;
+use super::super::program::Report;
+use super::ledger::Ledger;
+use super::repeats::Repeats;
+use super::stimuli::Stimuli;
+use super::streams::Streams;
+use super::tables::Sizes;
+use super::{Oracle, Verdict, violated};
+use crate::config::Config;
+use crate::proto::endpoint::{Endpoint, Handle};
+use crate::wire::{ConnId, Kind, Packet};
+
+/// All oracles of a world, and what they have found.
+#[derive(Debug, Default)]
+pub(in crate::sim) struct Oracles {
+    found: Option<(Oracle, String)>,
+    streams: Streams,
+    pairs: Vec<Pair>,
+    /// Never iterated.
+    by_ends: HashMap<(HostId, SocketAddr), usize>,
+    /// The pair that was asked for last.
+    latest: usize,
+    /// Pairs between which something happened in this turn.
+    touched: Vec<usize>,
+    /// A program ran in this turn.
+    stepped: bool,
+    /// Everything has to be over by then, nanoseconds.
+    due: Option<u64>,
+    /// Hosts without an endpoint: nobody there has to tell the truth.
+    raw: Vec<HostId>,
+    /// Those of them that are watched like any other.
+    overseen: Vec<HostId>,
+}
+
+/// One host and one address that it talks to.
+#[derive(Debug)]
+struct Pair {
+    host: HostId,
+    peer: SocketAddr,
+    touched: bool,
+    /// The same pair seen from the other end, once it is known.
+    reverse: Option<usize>,
+    /// The shortest round trip so far, nanoseconds.
+    least: u64,
+    ledger: Ledger,
+    stimuli: Stimuli,
+    /// By the id on which the host sends; an id of the peer's is found by its neighbours. Never iterated.
+    repeats: HashMap<ConnId, Repeats>,
+}
+
+/// What made a host take a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sim) enum Turn {
+    /// Datagrams came, and no timer was due.
+    Arrivals,
+    /// A timer, an alarm, a program, the test.
+    Other,
+}
+
+impl Oracles {
+    /// What was found first.
+    pub(in crate::sim) const fn found(&self) -> Option<&(Oracle, String)> {
+        self.found.as_ref()
+    }
+
+    /// Something that an oracle outside this module has seen.
+    pub(in crate::sim) fn report(&mut self, oracle: Oracle, text: impl fmt::Display) {
+        self.take(violated(oracle, text));
+    }
+
+    /// Everything has to be over by then.
+    pub(in crate::sim) const fn set_due(&mut self, due: u64) {
+        self.due = Some(due);
+    }
+
+    /// Whether the time given for everything is up.
+    pub(in crate::sim) fn is_overdue(&self, now: u64) -> bool {
+        self.due.is_some_and(|due| due < now)
+    }
+
+    /// This host has no endpoint.
+    pub(in crate::sim) fn note_raw(&mut self, host: HostId) {
+        self.raw.push(host);
+    }
+
+    /// This host without an endpoint has to keep the promises that can be seen on the wire.
+    pub(in crate::sim) fn oversee(&mut self, host: HostId) {
+        self.overseen.push(host);
+    }
+
+    /// Whether what that raw host sends is to be watched.
+    pub(in crate::sim) fn oversees(&self, host: HostId) -> bool {
+        self.overseen.contains(&host)
+    }
+
+    /// A host hands a datagram to the network, which takes at least `least` nanoseconds to bring an answer.
+    /// `reverse` is the same way seen from its other end.
+    pub(in crate::sim) fn sent(
+        &mut self,
+        now: u64,
+        (host, peer): (HostId, SocketAddr),
+        reverse: (HostId, SocketAddr),
+        datagram: &[u8],
+        least: u64,
+    ) {
+        let packet = Packet::decode(datagram).ok();
+        let other = self.pair(reverse.0, reverse.1);
+        let caused_by = self.pairs[other].stimuli.chain();
+        let index = self.touch(host, peer);
+        let pair = &mut self.pairs[index];
+        pair.reverse = Some(other);
+        pair.least = pair.least.min(least);
+        let mut wrong =
+            pair.ledger.sent(datagram.len(), packet.as_ref()).map_err(|text| (Oracle::Amplification, text));
+        if let Some(packet) = &packet {
+            match packet.header.kind {
+                Kind::State | Kind::Reset => pair.stimuli.answered(caused_by),
+                kind => {
+                    pair.stimuli.spoke(kind == Kind::Fin);
+                    let least = pair.least;
+                    let repeats = pair.repeats.entry(sending_id(packet)).or_default();
+                    let again = repeats.sent(now, packet, least).map_err(|text| (Oracle::Repeats, text));
+                    wrong = wrong.and(again);
+                }
+            }
+        }
+        // Who is told lies about what has arrived may give up what has.
+        let lies = self.streams.is_void([host, reverse.0]) || self.raw.contains(&reverse.0);
+        if matches!(wrong, Err((Oracle::Repeats, _))) && lies {
+            return;
+        }
+        self.take(wrong.map_err(|(oracle, text)| (oracle, format!("{host} to {peer}: {text}"))));
+    }
+
+    /// A datagram has reached a host.
+    pub(in crate::sim) fn arrived(&mut self, now: u64, host: HostId, peer: SocketAddr, datagram: &[u8]) {
+        let packet = Packet::decode(datagram).ok();
+        let index = self.touch(host, peer);
+        let pair = &mut self.pairs[index];
+        pair.ledger.arrived(datagram.len(), packet.as_ref());
+        let bare = packet.as_ref().is_some_and(|packet| is_bare(packet.header.kind));
+        pair.stimuli.arrived(bare);
+        let Some(packet) = packet else { return };
+        let id = packet.header.conn_id;
+        if packet.header.kind == Kind::Syn {
+            // Whatever was sent on that id before was sent on another connection.
+            pair.repeats.remove(&id);
+            return;
+        }
+        for own in [id.next(), id.prev()] {
+            if let Some(repeats) = pair.repeats.get_mut(&own) {
+                repeats.arrived(now, &packet);
+            }
+        }
+    }
+
+    /// A program has made a step.
+    pub(in crate::sim) fn stepped(&mut self, flow: FlowId, side: Side, hosts: [HostId; 2], report: &Report) {
+        self.stepped = true;
+        let verdict = self.streams.stepped(flow, side, hosts, report);
+        self.take(verdict);
+    }
+
+    /// A datagram with a wrong bit goes from one host to the other, and nobody will notice: nothing can be said about
+    /// the bytes between them any more.
+    pub(in crate::sim) fn falsified(&mut self, hosts: [HostId; 2]) {
+        self.streams.void(hosts);
+    }
+
+    /// A host has done what there was to do at this moment.
+    pub(in crate::sim) fn turned(&mut self, turn: Turn) {
+        let pure = turn == Turn::Arrivals && !self.stepped;
+        self.stepped = false;
+        let mut touched = std::mem::take(&mut self.touched);
+        for index in touched.drain(..) {
+            let pair = &mut self.pairs[index];
+            pair.touched = false;
+            let (host, peer) = (pair.host, pair.peer);
+            let outcome = pair.stimuli.turned(pure);
+            self.take(outcome.map_err(|text| (Oracle::PingPong, format!("{host} to {peer}: {text}"))));
+        }
+        self.touched = touched;
+    }
+
+    /// What the host holds after its turn; `waiting` is one of its connections.
+    pub(in crate::sim) fn look(
+        &mut self,
+        host: HostId,
+        endpoint: &Endpoint,
+        config: &Config,
+        waiting: Option<&Handle>,
+    ) {
+        let verdict = Sizes::of(endpoint).check(config);
+        self.take(verdict.map_err(|(oracle, text)| (oracle, format!("{host}: {text}"))));
+        if let Some(what) = waiting.and_then(Handle::waits_in_vain) {
+            self.report(Oracle::Progress, format_args!("{host}: {what}"));
+        }
+    }
+
+    fn take(&mut self, verdict: Verdict) {
+        if let Err(wrong) = verdict {
+            self.found.get_or_insert(wrong);
+        }
+    }
+
+    fn touch(&mut self, host: HostId, peer: SocketAddr) -> usize {
+        let index = self.pair(host, peer);
+        if !std::mem::replace(&mut self.pairs[index].touched, true) {
+            self.touched.push(index);
+        }
+        index
+    }
+
+    fn pair(&mut self, host: HostId, peer: SocketAddr) -> usize {
+        let is_it = |pair: &Pair| pair.host == host && pair.peer == peer;
+        let reverse = self.pairs.get(self.latest).and_then(|pair| pair.reverse);
+        for near in [Some(self.latest), reverse].into_iter().flatten() {
+            if self.pairs.get(near).is_some_and(is_it) {
+                self.latest = near;
+                return near;
+            }
+        }
+        let pairs = &mut self.pairs;
+        self.latest = *self.by_ends.entry((host, peer)).or_insert_with(|| {
+            pairs.push(Pair::new(host, peer));
+            pairs.len() - 1
+        });
+        self.latest
+    }
+}
+
+impl Pair {
+    fn new(host: HostId, peer: SocketAddr) -> Self {
+        Self {
+            host,
+            peer,
+            touched: false,
+            reverse: None,
+            least: u64::MAX,
+            ledger: Ledger::default(),
+            stimuli: Stimuli::default(),
+            repeats: HashMap::new(),
+        }
+    }
+}
+
+/// The id on which the sender of this packet sends: a SYN carries the one on which it receives.
+fn sending_id(packet: &Packet<'_>) -> ConnId {
+    match packet.header.kind {
+        Kind::Syn => packet.header.conn_id.next(),
+        _ => packet.header.conn_id,
+    }
+}
+
+const fn is_bare(kind: Kind) -> bool {
+    matches!(kind, Kind::State | Kind::Reset)
+}
