@@ -4,6 +4,8 @@
 
 mod handshake;
 mod life;
+#[cfg(ebbtide_shuttle)]
+mod schedules;
 mod strays;
 mod stress;
 
