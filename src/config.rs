@@ -66,6 +66,7 @@ pub struct Config {
     pub(crate) stall_timeout: Duration,
     pub(crate) linger: Duration,
     pub(crate) hardened_reset: bool,
+    pub(crate) verify_acks: bool,
     pub(crate) resets_per_second: u32,
     pub(crate) foreign_queue: usize,
     pub(crate) socket_buffer: usize,
@@ -95,6 +96,7 @@ impl Default for Config {
             stall_timeout: Duration::from_secs(300),
             linger: Duration::from_secs(30),
             hardened_reset: false,
+            verify_acks: true,
             resets_per_second: 100,
             foreign_queue: 256,
             socket_buffer: 4 << 20,
@@ -239,6 +241,15 @@ impl Config {
     #[must_use]
     pub const fn hardened_reset(mut self, hardened: bool) -> Self {
         self.hardened_reset = hardened;
+        self
+    }
+
+    /// Keep a packet back for a round trip now and then, to see whether the peer acknowledges what it cannot have
+    /// (default true). Less than one packet in a thousand, and none outside of bulk transfers; such a peer loses the
+    /// connection with [`CloseReason::Misbehaved`](crate::CloseReason::Misbehaved).
+    #[must_use]
+    pub const fn verify_acks(mut self, verify: bool) -> Self {
+        self.verify_acks = verify;
         self
     }
 

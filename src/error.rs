@@ -24,6 +24,9 @@ pub enum CloseReason {
     Idle,
     /// The peer kept its receive window shut for longer than [`Config::stall_timeout`](crate::Config::stall_timeout).
     Stalled,
+    /// The peer acknowledged what it cannot have received: it was not sent yet. Only a peer that lies about what
+    /// arrives, to be sent more than its share, does that.
+    Misbehaved,
     /// An incoming connection whose initiator never proved that it can hear us.
     Unconfirmed,
     /// We aborted it.
@@ -47,6 +50,7 @@ impl CloseReason {
             Self::Refused => io::ErrorKind::ConnectionRefused,
             Self::Reset => io::ErrorKind::ConnectionReset,
             Self::TimedOut | Self::Idle | Self::Stalled | Self::Unconfirmed => io::ErrorKind::TimedOut,
+            Self::Misbehaved => io::ErrorKind::InvalidData,
             Self::Aborted => io::ErrorKind::ConnectionAborted,
             Self::IdInUse => io::ErrorKind::AddrInUse,
             Self::TooManyConnections => io::ErrorKind::QuotaExceeded,
@@ -64,6 +68,7 @@ impl fmt::Display for CloseReason {
             Self::TimedOut => "the peer did not answer in time",
             Self::Idle => "nothing was heard from the peer for too long",
             Self::Stalled => "the peer kept its receive window shut for too long",
+            Self::Misbehaved => "the peer acknowledged what was never sent",
             Self::Unconfirmed => "the initiator never proved its address",
             Self::Aborted => "connection aborted",
             Self::EndpointClosed => "the socket was closed",

@@ -97,7 +97,8 @@ fn transfer(pair: &mut Pair, from: &Handle, to: &Handle, bytes: usize, buffer: &
 
 #[test]
 fn packets_allocate_nothing_and_idle_connections_cost_little() {
-    let mut pair = Pair::new(Config::default().max_connections(2000).keepalive(None));
+    let mut pair = Pair::new(Config::default().max_connections(2000).keepalive(None).verify_acks(false));
+    // A packet that the sender keeps back leaves a gap, and what comes after a gap waits in memory of its own.
     let mut buffer = vec![0x5a; 256 << 10];
     let [from, to] = pair.connect();
     // Twice: mail changes hands in two lists, and each grows when it is first used.

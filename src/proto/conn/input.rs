@@ -188,6 +188,9 @@ impl Connection {
             self.send.note_echo(echoed);
         }
         let outcome = self.send.acknowledge(now, header.ack, packet.extensions.sack());
+        if outcome.lied {
+            return self.close_with_reset(CloseReason::Misbehaved);
+        }
         let round_trip = outcome.rtt.or_else(|| {
             // Which transmission was answered, only the clocks can tell (RFC 7323 §4). Without this a path that became
             // slower than our timeout would have everything sent twice, and so never be measured, for ever.
@@ -206,6 +209,7 @@ impl Connection {
         } else {
             return;
         }
+        self.due.kept_back |= self.send.is_keeping_back_answered();
         if let Some(lost) = self.send.detect_losses(now, &self.rtt) {
             self.on_lost(now, &lost);
         }

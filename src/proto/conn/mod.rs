@@ -13,6 +13,7 @@
 mod checks;
 mod close;
 mod events;
+mod honesty;
 mod input;
 mod output;
 mod peer;
@@ -33,6 +34,7 @@ pub use state::{ConnIds, Syn};
 pub use verbs::{ReadOutcome, WriteOutcome};
 
 use self::checks::{Challenge, RecentFlight};
+use self::honesty::Honesty;
 use self::peer::Peer;
 use self::state::State;
 use self::timers::Timers;
@@ -66,6 +68,8 @@ struct Due {
     syn_ack: bool,
     reset: bool,
     keepalive: bool,
+    /// The segment that was kept back.
+    kept_back: bool,
     /// One segment more than the windows allow: a tail probe, or a probe of a shut window.
     probe: bool,
 }
@@ -117,6 +121,7 @@ pub struct Connection {
     peer: Peer,
     flight: RecentFlight,
     challenge: Option<Challenge>,
+    honesty: Honesty,
 
     rtt: RttEstimator,
     delay: DelayMeter,
@@ -187,6 +192,12 @@ impl Connection {
         this
     }
 
+    /// Chance from outside, unknown to the peer, who could otherwise know which packets are kept back from it to see
+    /// whether it tells the truth. Without it those are predictable.
+    pub fn seed(&mut self, seed: u64) {
+        self.honesty = Honesty::new(seed);
+    }
+
     fn new(config: Arc<Config>, path: Path, role: Role, now: Instant) -> Self {
         let default_mtu = if path.peer.is_ipv4() { MTU_IPV4 } else { MTU_IPV6 };
         let mtu = config.mtu.unwrap_or(default_mtu);
@@ -207,6 +218,7 @@ impl Connection {
             peer: Peer::new(now),
             flight: RecentFlight::default(),
             challenge: None,
+            honesty: Honesty::new(0),
             rtt: RttEstimator::new(config.rto_min),
             delay: DelayMeter::new(),
             congestion: congestion::build(&config, payload),

@@ -93,17 +93,33 @@ impl Connection {
     }
 
     fn next_segment(&mut self, now: Instant, batch: &Batch) -> Option<SegmentRef> {
+        if let Some(segment) = self.next_kept_back() {
+            return Some(segment);
+        }
         if let Some(segment) = self.send.peek_lost() {
             return self.admit(now, segment, batch, false).then_some(segment);
         }
-        let segment = if self.due.probe && self.peer.is_shut(self.payload_max()) {
+        let probing = self.due.probe;
+        let segment = self.peek_new()?;
+        if !self.admit(now, segment, batch, true) {
+            return None;
+        }
+        if probing || !self.should_keep_back(&segment) {
+            return Some(segment);
+        }
+        self.keep_back(now, &segment);
+        let next = self.peek_new()?;
+        self.admit(now, next, batch, true).then_some(next)
+    }
+
+    fn peek_new(&self) -> Option<SegmentRef> {
+        if self.due.probe && self.peer.is_shut(self.payload_max()) {
             // The smallest packet that can tell: a number's payload never changes once it is out.
             let room = u16::try_from(self.peer.window()).unwrap_or(u16::MAX);
-            self.send.peek_new(room.clamp(1, self.payload_max()), false)?
+            self.send.peek_new(room.clamp(1, self.payload_max()), false)
         } else {
-            self.send.peek_new(self.payload_room(), self.holds_small() && !self.due.probe)?
-        };
-        self.admit(now, segment, batch, true).then_some(segment)
+            self.send.peek_new(self.payload_room(), self.holds_small() && !self.due.probe)
+        }
     }
 
     /// Whether the windows and the pacer let `segment` go now; notes what holds it back.
@@ -284,16 +300,20 @@ impl Connection {
         let was_new = segment.seq == self.send.next_seq();
         self.send.sent(segment, now);
         let len = u32::from(segment.len);
-        if was_new {
-            self.counters.bytes_sent += u64::from(len);
-        } else {
+        if segment.is_retransmission() {
             self.counters.packets_retransmitted += 1;
+        } else {
+            self.counters.bytes_sent += u64::from(len);
+            self.honesty.sent();
         }
         // The answer to a first packet sent again, or to a probe, takes as long as the answer to any other (RFC 8985
         // §7.3): a timeout that was armed before would send the same once more within the round trip.
         let first_again = !was_new && segment.seq == self.send.last_acked().next();
         if first_again || self.due.probe || self.timers.retransmit.is_none() {
             self.timers.retransmit = Some(now + self.timeout_wait());
+        }
+        if self.send.peek_kept_back().is_none() {
+            self.timers.kept_back = None;
         }
         self.due.probe = false;
         self.last_data_sent = now;

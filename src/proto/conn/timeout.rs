@@ -62,6 +62,9 @@ impl Connection {
             }
             self.timers.loss = self.send.loss_deadline(&self.rtt);
         }
+        if expired(&mut self.timers.kept_back, now) {
+            self.due.kept_back = true;
+        }
         if expired(&mut self.timers.retransmit, now) {
             self.on_retransmission_timeout(now);
         } else if expired(&mut self.timers.probe, now) {
@@ -104,6 +107,7 @@ impl Connection {
             return;
         }
         self.counters.timeouts += 1;
+        self.due.kept_back = true;
         let only_fin = self.send.only_fin_outstanding();
         let silence = now.since(self.send.oldest_sent_at().unwrap_or(now).max(self.peer.last_heard));
         let forgotten =
@@ -136,6 +140,11 @@ impl Connection {
             return;
         }
         self.probed = true;
+        if self.send.peek_kept_back().is_some() {
+            // Whatever its answer is, it shows what is missing after it.
+            self.due.kept_back = true;
+            return;
+        }
         self.counters.tail_probes += 1;
         let has_new = self.has_new_segment_for_peer();
         if has_new || self.send.queue_tail_probe() {

@@ -13,6 +13,8 @@ pub(super) struct Timers {
     pub(super) probe: Option<Instant>,
     /// A hole is old enough to be a loss (RFC 8985 §6.2).
     pub(super) loss: Option<Instant>,
+    /// A segment has been kept back long enough.
+    pub(super) kept_back: Option<Instant>,
     /// The pacer lets the next packet go.
     pub(super) pace: Option<Instant>,
     /// Try a shut window.
@@ -32,6 +34,7 @@ impl Timers {
             self.retransmit,
             self.probe,
             self.loss,
+            self.kept_back,
             self.pace,
             self.persist,
             self.keepalive,

@@ -12,6 +12,8 @@ use super::routes::Route;
 use super::timers::Armed;
 use super::waiters::wake_all;
 use super::{Closing, Endpoint, Entry};
+use rand::RngExt as _;
+
 use crate::error::CloseReason;
 use crate::proto::batch::Path;
 use crate::proto::conn::ConnIds;
@@ -123,6 +125,7 @@ impl Endpoint {
 
     /// Gives a connection its place in the tables.
     fn enter(&mut self, cell: &Arc<Cell>, ids: ConnIds, syn: Option<SeqNr>) -> Key {
+        cell.lock().conn.seed(self.rng.random());
         let path = cell.path();
         let key = self.entries.insert(Entry {
             cell: Arc::clone(cell),

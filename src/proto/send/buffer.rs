@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::flight::{Flight, OUTSTANDING_MAX};
 use super::loss::LossDetector;
 use super::outcome::{AckOutcome, Lost};
-use super::segment::{Fate, SegmentKind, SegmentRef};
+use super::segment::{Fate, Segment, SegmentKind, SegmentRef};
 use crate::proto::congestion::RttEstimator;
 use crate::storage::ByteRing;
 use crate::time::Instant;
@@ -29,6 +29,8 @@ pub struct SendBuffer {
     loss: LossDetector,
     /// Index of the last undersized segment sent, for Minshall's rule.
     last_small: Option<u64>,
+    /// Index of the segment that is kept back.
+    kept_back: Option<u64>,
 }
 
 /// How the stream ends.
@@ -57,6 +59,7 @@ impl SendBuffer {
             flight: Flight::default(),
             loss: LossDetector::new(),
             last_small: None,
+            kept_back: None,
         }
     }
 
@@ -92,6 +95,7 @@ impl SendBuffer {
         self.bytes = ByteRing::new(0);
         self.cut_bytes = 0;
         self.end = end;
+        self.kept_back = None;
         self.flight.clear();
         self.flight.release();
         self.loss.clear();
@@ -124,6 +128,45 @@ impl SendBuffer {
             start: segment.start,
             fresh: false,
             small: false,
+            kept_back: false,
+        })
+    }
+
+    /// Gives a new segment its number without sending it: later ones go first. One at a time, and only data. It takes
+    /// up room like one in flight; nothing but [`peek_kept_back`](Self::peek_kept_back) will ever propose it.
+    ///
+    /// A peer that acknowledges it before it is sent acknowledges what it cannot have ([`AckOutcome::lied`]). That
+    /// later ones were sent first is not held against the path.
+    pub fn keep_back(&mut self, segment: &SegmentRef, now: Instant) {
+        debug_assert!(segment.fresh && segment.kind == SegmentKind::Data, "only new data is kept back");
+        debug_assert!(self.kept_back.is_none(), "one at a time");
+        self.kept_back = Some(self.flight.end());
+        self.flight.keep_back(segment, now);
+        self.cut_bytes += usize::from(segment.len);
+    }
+
+    /// The segment that is kept back, to be sent now.
+    #[must_use]
+    pub fn peek_kept_back(&self) -> Option<SegmentRef> {
+        let index = self.kept_back?;
+        let segment = self.flight.get(index)?;
+        Some(SegmentRef {
+            seq: self.flight.seq_of(index),
+            len: segment.len,
+            kind: segment.kind,
+            start: segment.start,
+            fresh: false,
+            small: false,
+            kept_back: true,
+        })
+    }
+
+    /// Whether the peer has shown what it makes of the segment that is kept back: it reports something after it, or
+    /// repeats the acknowledgement of what is before it.
+    #[must_use]
+    pub fn is_keeping_back_answered(&self) -> bool {
+        self.kept_back.is_some_and(|index| {
+            self.loss.is_reported_beyond(index) || (index == self.flight.base() && self.loss.has_duplicates())
         })
     }
 
@@ -151,7 +194,7 @@ impl SendBuffer {
             return None;
         }
         let start = self.start.wrapping_add(self.cut_bytes as u32);
-        Some(SegmentRef { seq: self.next_seq(), len, kind, start, fresh: true, small })
+        Some(SegmentRef { seq: self.next_seq(), len, kind, start, fresh: true, small, kept_back: false })
     }
 
     /// Writes the payload of `segment`; `out` has exactly its length.
@@ -164,6 +207,8 @@ impl SendBuffer {
     pub fn sent(&mut self, segment: &SegmentRef, now: Instant) {
         if segment.fresh {
             self.sent_new(segment, now);
+        } else if segment.kept_back {
+            self.sent_late(now);
         } else {
             self.sent_again(segment, now);
         }
@@ -194,6 +239,7 @@ impl SendBuffer {
         for seq in sack.into_iter().flat_map(|sack| sack.received(ack)) {
             let Some(index) = self.flight.index_of(seq) else { continue };
             if let Some(before) = self.flight.sack(index) {
+                self.note_lie(&before, &mut out);
                 self.loss.on_delivered(now, index, &before, true, &mut out);
             }
         }
@@ -241,7 +287,9 @@ impl SendBuffer {
         if self.has_lost() {
             return false;
         }
-        let Some(index) = self.flight.last_unreported() else { return false };
+        let Some(index) = self.flight.last_unreported().filter(|index| self.kept_back != Some(*index)) else {
+            return false;
+        };
         if let Some(segment) = self.flight.get(index) {
             self.loss.on_probe_queued(index, segment);
         }
@@ -262,6 +310,22 @@ impl SendBuffer {
         }
     }
 
+    fn sent_late(&mut self, now: Instant) {
+        let Some(index) = self.kept_back.take() else {
+            debug_assert!(false, "nothing is kept back");
+            return;
+        };
+        let order = self.flight.send_late(index, now);
+        self.loss.on_resent(&self.flight, index, Fate::KeptBack, order, now);
+    }
+
+    fn note_lie(&mut self, before: &Segment, out: &mut AckOutcome) {
+        if before.fate == Fate::KeptBack {
+            out.lied = true;
+            self.kept_back = None;
+        }
+    }
+
     fn sent_again(&mut self, segment: &SegmentRef, now: Instant) {
         let Some(index) = self.flight.index_of(segment.seq) else {
             debug_assert!(false, "only outstanding segments are sent again");
@@ -276,6 +340,7 @@ impl SendBuffer {
     fn acknowledge_first(&mut self, now: Instant, out: &mut AckOutcome) {
         let index = self.flight.base();
         let Some(segment) = self.flight.pop() else { return };
+        self.note_lie(&segment, out);
         if segment.fate != Fate::Sacked {
             self.loss.on_delivered(now, index, &segment, false, out);
         }

@@ -52,6 +52,23 @@ impl Flight {
         self.add_in_flight(segment.len);
     }
 
+    /// A new segment gets the next number and is kept back. Windows are used as if it had been sent.
+    pub(super) fn keep_back(&mut self, segment: &SegmentRef, now: Instant) {
+        self.segments.push_back(Segment::kept_back(segment, now));
+        self.add_in_flight(segment.len);
+    }
+
+    /// One that was kept back went out. Returns the order of this transmission.
+    pub(super) fn send_late(&mut self, index: u64, now: Instant) -> u64 {
+        let order = self.count_transmission(now);
+        let place = self.place(index);
+        let segment = &mut self.segments[place];
+        debug_assert_eq!(segment.fate, Fate::KeptBack, "sent before");
+        (segment.first_sent, segment.last_sent, segment.order) = (now, now, order);
+        (segment.fate, segment.transmissions) = (Fate::InFlight, 1);
+        order
+    }
+
     /// A segment went out again. Returns the order of this transmission.
     pub(super) fn resend(&mut self, index: u64, now: Instant) -> u64 {
         let order = self.count_transmission(now);
@@ -87,7 +104,7 @@ impl Flight {
         self.last_acked = self.last_acked.next();
         match segment.fate {
             Fate::Sacked => self.sacked -= 1,
-            Fate::InFlight => self.remove_in_flight(segment.len),
+            Fate::InFlight | Fate::KeptBack => self.remove_in_flight(segment.len),
             Fate::Lost => {}
         }
         self.queued -= usize::from(segment.queued);
@@ -105,7 +122,7 @@ impl Flight {
         (segment.fate, segment.queued) = (Fate::Sacked, false);
         self.sacked += 1;
         self.queued -= usize::from(before.queued);
-        if before.is_in_flight() {
+        if before.takes_room() {
             self.remove_in_flight(before.len);
         }
         Some(before)
@@ -260,12 +277,12 @@ impl Flight {
         self.sacked
     }
 
-    /// Payload sent, neither acknowledged, reported nor lost.
+    /// Payload sent, neither acknowledged, reported nor lost; or kept back.
     pub(super) const fn bytes(&self) -> u32 {
         self.bytes
     }
 
-    /// Segments sent, neither acknowledged, reported nor lost.
+    /// Segments sent, neither acknowledged, reported nor lost; or kept back.
     pub(super) const fn packets(&self) -> u32 {
         self.packets
     }

@@ -199,7 +199,7 @@ impl LossDetector {
         // Sooner than any round trip: an earlier transmission has arrived, not the latest.
         let least = self.least_rtt.max(self.ack.echoed);
         let too_soon = resent && least.is_some_and(|least| answered_in < least);
-        let overtaken = self.ack.highest_before.is_some_and(|highest| index < highest);
+        let overtaken = !segment.late && self.ack.highest_before.is_some_and(|highest| index < highest);
         out.retransmitted_acked |= resent;
         out.spurious += u32::from(too_soon);
         self.duplicates_mislead |= too_soon && self.counted_out == Some(index);
@@ -330,6 +330,16 @@ impl LossDetector {
         }
     }
 
+    /// Whether something after this segment is known to have arrived, as far as masks tell.
+    pub(super) fn is_reported_beyond(&self, index: u64) -> bool {
+        self.highest[0].is_some_and(|highest| highest > index)
+    }
+
+    /// Whether a duplicate acknowledgement came since the first segment last changed, or was last sent.
+    pub(super) const fn has_duplicates(&self) -> bool {
+        self.duplicates > 0
+    }
+
     /// Bytes of memory taken.
     pub(super) fn memory_bytes(&self) -> usize {
         self.resent.capacity() * size_of::<(u64, u64)>()
@@ -354,13 +364,14 @@ impl LossDetector {
         let Some(head) = flight.head().filter(|head| head.is_in_flight()) else { return };
         let counted = usize::from(self.duplicates) >= COUNT_THRESHOLD
             && !self.duplicates_mislead
+            && !head.late
             && flight.sacked() == 0
             && self.recovery_end.is_none();
         let overdue = head.deferred || self.clock(now, rtt).is_some_and(|clock| clock.is_overdue(head));
         // A full mask cannot report what arrives, but the peer still answers it. An answer this long after the
         // retransmission was caused by something sent after it.
         let in_vain = self.duplicate_came
-            && head.is_retransmitted()
+            && head.is_out_of_turn()
             && head.order + 1 < flight.transmissions()
             && rtt
                 .smoothed()
@@ -400,7 +411,7 @@ impl LossDetector {
             let Some(segment) = flight.get(index).filter(|segment| segment.is_in_flight()) else { continue };
             if segment.deferred || clock.is_overdue(segment) {
                 found.lose(flight, index, false);
-            } else if !segment.is_retransmitted() && segment.order >= clock.sent_before {
+            } else if !segment.is_out_of_turn() && segment.order >= clock.sent_before {
                 // So are all first transmissions from here on.
                 break;
             }
@@ -521,7 +532,7 @@ impl Found {
 }
 
 fn is_judged_by_scan(segment: &Segment) -> bool {
-    segment.is_in_flight() && (!segment.is_retransmitted() || segment.deferred)
+    segment.is_in_flight() && (!segment.is_out_of_turn() || segment.deferred)
 }
 
 fn is_live(flight: &Flight, index: u64, order: u64) -> bool {

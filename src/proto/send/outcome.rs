@@ -28,6 +28,8 @@ pub struct AckOutcome {
     pub spurious: u32,
     /// The last timeout proved premature. What it had given up and was not sent again counts as in flight again.
     pub timeout_spurious: bool,
+    /// It acknowledges, or reports, a segment that was kept back: nobody can have received that.
+    pub lied: bool,
     /// The FIN, and so everything, is acknowledged.
     pub fin_acked: bool,
 }

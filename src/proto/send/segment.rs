@@ -39,13 +39,15 @@ pub struct SegmentRef {
     pub(super) fresh: bool,
     /// Smaller than a packet could have been, for Minshall's rule.
     pub(super) small: bool,
+    /// Cut already, kept back, and never sent.
+    pub(super) kept_back: bool,
 }
 
 impl SegmentRef {
     /// Whether this is a segment that went out before.
     #[must_use]
     pub const fn is_retransmission(&self) -> bool {
-        !self.fresh
+        !self.fresh && !self.kept_back
     }
 }
 
@@ -56,6 +58,8 @@ pub(super) enum Fate {
     InFlight,
     /// Given up for lost, and not sent again since.
     Lost,
+    /// Has its number and was never sent, although later ones were.
+    KeptBack,
     /// Reported by a selective acknowledgement. Final: a uTP receiver does not take that back.
     Sacked,
 }
@@ -81,6 +85,8 @@ pub(super) struct Segment {
     pub(super) deferred: bool,
     /// Given up by a timeout rather than by evidence, and not sent again since.
     pub(super) timed_out: bool,
+    /// Was kept back, so later ones were sent before it, and may be reported before it.
+    pub(super) late: bool,
 }
 
 impl Segment {
@@ -97,14 +103,30 @@ impl Segment {
             queued: false,
             deferred: false,
             timed_out: false,
+            late: false,
         }
+    }
+
+    /// One that gets its number now and is sent after later ones.
+    pub(super) const fn kept_back(segment: &SegmentRef, now: Instant) -> Self {
+        Self { fate: Fate::KeptBack, transmissions: 0, late: true, ..Self::new(segment, now, 0) }
     }
 
     pub(super) fn is_in_flight(&self) -> bool {
         self.fate == Fate::InFlight
     }
 
+    /// Takes up room in the windows.
+    pub(super) fn takes_room(&self) -> bool {
+        matches!(self.fate, Fate::InFlight | Fate::KeptBack)
+    }
+
     pub(super) const fn is_retransmitted(&self) -> bool {
         self.transmissions > 1
+    }
+
+    /// Its last transmission came after those of later segments, so what is known of them does not tell about it.
+    pub(super) const fn is_out_of_turn(&self) -> bool {
+        self.late || self.is_retransmitted()
     }
 }

@@ -14,6 +14,7 @@ mod chaos;
 mod d_close;
 mod d_reset;
 mod d_time_wait;
+mod t_honesty;
 mod t_off_path;
 
 use std::collections::BinaryHeap;
@@ -127,6 +128,7 @@ impl Raw {
     /// We dial: the SYN is due.
     pub(super) fn dialling(config: Config) -> Self {
         let mut conn = Connection::connect(Arc::new(config), path());
+        conn.honesty.silence();
         let now = Instant::from_micros(1_000_000);
         conn.start(now, path(), ConnIds::initiator(OUR_ID), OUR_SYN);
         Self { conn, now, seq: THEIR_FIRST, ack: OUR_SYN, window: 1 << 20, delay: Delay::new(5_000) }
@@ -146,7 +148,8 @@ impl Raw {
     /// The peer dialled; the SYN-ACK is due.
     pub(super) fn dialled_by(config: Config, syn: Syn) -> Self {
         let now = Instant::from_micros(1_000_000);
-        let conn = Connection::accept(Arc::new(config), path(), &syn, OUR_SYN, now);
+        let mut conn = Connection::accept(Arc::new(config), path(), &syn, OUR_SYN, now);
+        conn.honesty.silence();
         Self {
             conn,
             now,
