@@ -4,10 +4,11 @@
 //! turn goes into a ring with one copy and no allocation; what arrives early is copied into a slot, and from there
 //! into the ring when the gap before it closes.
 //!
-//! The window is a promise: what was advertised is kept, and what goes beyond it is refused. The one thing taken
-//! beyond the promise is the packet that everything else waits for, when nothing is unread: a peer that filled all
-//! the room behind a gap could otherwise never fill the gap. So unread and held bytes together never exceed the limit
-//! and that packet.
+//! The window is a promise: what was advertised is kept, and what goes beyond it is refused. Two things are taken
+//! beyond the promise. Packets that fill gaps find room for a sixteenth more: a peer that sends too much after them
+//! uses up the room that they need. And the packet that everything else waits for is always taken when
+//! nothing is unread, or a peer that filled all the room behind a gap could never fill the gap. So unread and held
+//! bytes together never exceed the limit, its sixteenth and that packet.
 //!
 //! Memory is bounded by what is allocated, not by what was sent ([`MEMORY_FACTOR`]). A packet for which there is no
 //! memory is refused and will come again; it is never one that is held already, because a peer forgets what was
@@ -53,6 +54,11 @@ const SLOTS_LEAST: usize = 1024;
 
 /// BEP 29: numbers have 16 bits, so half the circle is as far as "after" reaches.
 const SLOTS_MOST: usize = 1 << 15;
+
+/// Ours: the part of the limit that gap fillers may take beyond it. libtorrent believes the window of an overtaken
+/// packet and sends too much (measured); the excess takes the room of what was lost before, and a packet that did not
+/// get through three times ends its connection.
+const GAP_SHARE: usize = 16;
 
 /// Ours: one slot for each half kilobyte of window, so that slots stay a small part of what the window may take.
 const BYTES_PER_SLOT: usize = 512;
@@ -237,14 +243,20 @@ impl ReceiveBuffer {
         Inserted::InOrder { bytes, filled_gap: true }
     }
 
-    /// Whether to take a packet beyond the limit because nothing else can make progress; if so, makes room.
+    /// Whether to take a packet beyond the limit because others wait for it; if so, makes room.
     #[cold]
     fn unblocks(&mut self, payload: &[u8], needed: usize) -> bool {
-        let unblocks = self.unread.is_empty() && payload.len() <= self.limit;
+        let alone = self.unread.is_empty() && payload.len() <= self.limit;
+        let unblocks = alone || (!self.held.is_empty() && needed <= self.limit_for_gaps());
         if unblocks {
-            self.unread.set_limit(needed);
+            self.unread.set_limit(needed.max(self.limit_for_gaps()));
         }
         unblocks
+    }
+
+    /// The limit for packets that fill gaps.
+    const fn limit_for_gaps(&self) -> usize {
+        self.limit.saturating_add(self.limit / GAP_SHARE)
     }
 
     fn push(&mut self, seq: SeqNr, payload: &[u8]) {
@@ -259,7 +271,9 @@ impl ReceiveBuffer {
         }
         let slots = (self.limit / BYTES_PER_SLOT).clamp(SLOTS_LEAST, SLOTS_MOST);
         let taken = self.unread.len() + self.held.charge() + Reorder::charge_for(payload);
-        if ahead > slots || taken > self.limit || !self.has_memory_for(ahead, payload) {
+        let fills = self.held.reaches_beyond(self.cumulative + ahead as u16);
+        let limit = if fills { self.limit_for_gaps() } else { self.limit };
+        if ahead > slots || taken > limit || !self.has_memory_for(ahead, payload) {
             return Inserted::Refused;
         }
         self.held.insert(self.cumulative, ahead, payload);

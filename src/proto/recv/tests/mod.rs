@@ -123,6 +123,23 @@ fn a_peer_that_fills_all_room_behind_a_gap_can_still_fill_the_gap() {
     assert_eq!((recv.insert(seq(1), &[4; 5000]), recv.memory_bytes()), (in_order(5000), 5000));
 }
 
+/// An overtaken packet had shown libtorrent a larger window, and what it sent too much took the room of two packets
+/// that were missing. It gave up without a word when the third copy of one of them was refused.
+#[test]
+fn packets_for_gaps_find_room_in_a_full_window() {
+    let mut recv = receiver(16_000, 65_534);
+    assert_eq!(recv.insert(seq(65_534), &[1; 4000]), in_order(4000));
+    assert_eq!(recv.insert(seq(0), &[3; 6000]), Inserted::Held);
+    assert_eq!(recv.insert(seq(2), &[5; 6000]), Inserted::Held);
+    assert_eq!((recv.window(), recv.insert(seq(3), b"x")), (0, Inserted::Refused));
+    assert_eq!(recv.insert(seq(1), &[4; 500]), Inserted::Held);
+    assert_eq!(recv.insert(seq(65_535), &[2; 501]), Inserted::Refused, "a sixteenth and no more");
+    assert_eq!(recv.insert(seq(65_535), &[2; 500]), filled(13_000));
+    assert_eq!((recv.window(), recv.insert(seq(3), b"x")), (0, Inserted::Refused));
+    assert_eq!(drain(&mut recv).len(), 17_000);
+    assert_eq!((recv.window(), recv.limit()), (16_000, 16_000));
+}
+
 #[test]
 fn a_flood_of_tiny_packets_takes_no_more_than_the_window() {
     for (window, most) in [(4096, 64), (16 << 10, 256), (16 << 20, 32_766)] {

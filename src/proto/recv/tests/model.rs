@@ -26,6 +26,12 @@ impl Model {
         self.held.values().map(|payload| payload.len().max(64)).sum()
     }
 
+    /// What packets up to this one may take in all.
+    fn limit_at(&self, index: usize) -> usize {
+        let fills_gap = self.held.keys().any(|held| *held > index);
+        self.limit + if fills_gap { self.limit / 16 } else { 0 }
+    }
+
     fn insert(&mut self, index: usize, payload: &[u8]) -> Inserted {
         if index < self.next || self.held.contains_key(&index) {
             return Inserted::Duplicate;
@@ -36,14 +42,15 @@ impl Model {
         if index > self.next {
             let slots = (self.limit / 512).clamp(1024, 32_768);
             let taken = self.unread.len() + self.charge() + payload.len().max(64);
-            if index >= self.next + slots || taken > self.limit {
+            if index >= self.next + slots || taken > self.limit_at(index) {
                 return Inserted::Refused;
             }
             self.held.insert(index, payload.to_vec());
             return Inserted::Held;
         }
-        let in_the_way = if self.unread.is_empty() { 0 } else { self.unread.len() + self.held_bytes() };
-        if in_the_way + payload.len() > self.limit {
+        let in_the_way = self.unread.len() + self.held_bytes();
+        let alone = self.unread.is_empty() && payload.len() <= self.limit;
+        if !alone && in_the_way + payload.len() > self.limit_at(index) {
             return Inserted::Refused;
         }
         let (before, filled_gap) = (self.unread.len(), !self.held.is_empty());
