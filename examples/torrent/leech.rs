@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, SeekFrom};
+use std::time::Duration;
 
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncSeekExt, AsyncWrite, AsyncWriteExt, BufReader};
@@ -11,6 +12,9 @@ use super::metainfo::{Metainfo, invalid};
 
 /// So many blocks are asked for before the first has come: 2 MiB, enough for 100 Mbit/s at 160 ms.
 const PIPELINE: usize = 128;
+
+/// How long the peer may take to leave once everything is here.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Takes the whole torrent from the peer at the other end of `stream`, into `content`. Returns the number of bytes.
 pub async fn leech<S>(stream: S, torrent: &Metainfo, content: &mut File) -> io::Result<u64>
@@ -39,9 +43,12 @@ where
         }
     }
     content.flush().await?;
-    // Everything is here: say so by ending our direction, and wait for the other side to leave.
+    // Everything is here: say so by ending our direction, and let the other side leave.
     stream.shutdown().await?;
-    while message::read(&mut stream, u32::from(u16::MAX)).await.is_ok_and(|message| message.is_some()) {}
+    let left = async {
+        while message::read(&mut stream, u32::from(u16::MAX)).await.is_ok_and(|message| message.is_some()) {}
+    };
+    tokio::time::timeout(FAREWELL, left).await.unwrap_or_default();
     Ok(torrent.length)
 }
 

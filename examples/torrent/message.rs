@@ -1,13 +1,19 @@
 //! What BitTorrent peers say to each other (BEP 3): a handshake, then messages with a length in front.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 
 use super::metainfo::invalid;
 
 /// Pieces travel in blocks of that many bytes; larger requests are refused everywhere.
 pub const BLOCK: u32 = 16 * 1024;
+
+/// Every peer says something every two minutes, be it a keepalive. One that does not is gone: libtorrent ends a
+/// connection with a single FIN, which may be lost.
+const QUIET: Duration = Duration::from_secs(150);
 
 /// Part of a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,13 +60,13 @@ where
     }
 }
 
-/// Reads the next message, at most `limit` bytes; `None` where the peer has ended its direction.
+/// Reads the next message, at most `limit` bytes; `None` where the peer has ended its direction. Silence is an error.
 pub async fn read<S>(stream: &mut S, limit: u32) -> io::Result<Option<Message>>
 where
     S: AsyncRead + Unpin,
 {
     loop {
-        let length = match stream.read_u32().await {
+        let length = match timeout(QUIET, stream.read_u32()).await? {
             Ok(0) => continue, // a keepalive
             Ok(length) if length > limit => return Err(invalid(format!("a message of {length} bytes"))),
             Ok(length) => length,
@@ -68,7 +74,7 @@ where
             Err(error) => return Err(error),
         };
         let mut body = vec![0; length as usize];
-        stream.read_exact(&mut body).await?;
+        timeout(QUIET, stream.read_exact(&mut body)).await??;
         return parse(body).ok_or_else(|| invalid("a message that is too short")).map(Some);
     }
 }
