@@ -15,7 +15,7 @@ use crate::peer::{Need, Peer, is_installed};
 use crate::relay::{Link, Recorded, Relay};
 
 /// Bad enough that a few dozen packets show every kind of repair.
-const BAD: Link = Link { loss: 0.08, duplicate: 0.03, reorder: 0.05, spared: 6 };
+const BAD: Link = Link { loss: 0.08, duplicate: 0.03, reorder: 0.05, spared: 6, ..Link::CLEAN };
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
