@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::time::Instant;
 use crate::wire;
@@ -47,8 +48,10 @@ pub struct Batch {
     segment_size: usize,
     count: usize,
     count_max: usize,
-    /// Not uTP: nobody but the sender may change a byte of it.
-    foreign: bool,
+    /// How far the sender's clock is ahead of the endpoint's, microseconds.
+    clock: u32,
+    /// Nobody but the sender may change a byte of it.
+    sealed: bool,
 }
 
 impl Batch {
@@ -61,7 +64,8 @@ impl Batch {
             segment_size: 0,
             count: 0,
             count_max: max_segments.max(1),
-            foreign: false,
+            clock: 0,
+            sealed: false,
         }
     }
 
@@ -97,15 +101,20 @@ impl Batch {
         self.count += 1;
     }
 
-    /// Adds a datagram that is not uTP to an empty batch. It is left alone when the batch is
+    /// Adds a datagram that is not uTP, or that shows no clock, to an empty batch. It is left alone when the batch is
     /// [stamped again](Self::restamp).
     ///
     /// # Panics
     /// If the batch is not empty, or does not [admit](Self::admits) it.
-    pub fn push_foreign(&mut self, datagram: &[u8]) {
-        assert!(self.is_empty(), "a foreign datagram travels alone");
+    pub fn push_sealed(&mut self, datagram: &[u8]) {
+        assert!(self.is_empty(), "a sealed datagram travels alone");
         self.push(datagram.len(), |out| out.copy_from_slice(datagram));
-        self.foreign = true;
+        self.sealed = true;
+    }
+
+    /// Says that the send times in this batch are of a clock that is so many microseconds ahead of the endpoint's.
+    pub fn set_clock(&mut self, ahead: u32) {
+        self.clock = ahead;
     }
 
     /// How many datagrams it holds.
@@ -140,12 +149,13 @@ impl Batch {
     /// Writes a fresh send time into every datagram from number `first` on: the wait for a full socket is not a
     /// delay of the path.
     pub fn restamp(&mut self, first: usize, now: Instant) {
-        if self.foreign {
+        if self.sealed {
             return;
         }
         let (len, size) = (self.filled, self.segment_size.max(1));
+        let shown = now + Duration::from_micros(self.clock.into());
         for datagram in self.buffer[..len].chunks_mut(size).skip(first) {
-            wire::restamp(datagram, now.stamp());
+            wire::restamp(datagram, shown.stamp());
         }
     }
 
@@ -154,7 +164,8 @@ impl Batch {
         self.filled = 0;
         self.count = 0;
         self.segment_size = 0;
-        self.foreign = false;
+        self.clock = 0;
+        self.sealed = false;
     }
 }
 
@@ -210,9 +221,22 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_datagram_is_never_stamped() {
+    fn t17_a_batch_is_stamped_again_by_the_clock_of_its_sender() {
         let mut batch = Batch::new(4);
-        batch.push_foreign(b"d1:y1:qe");
+        batch.set_clock(0xFFFF_FFF0);
+        batch.push(20, |out| out.fill(0x21));
+        batch.restamp(0, Instant::from_micros(0x20));
+        assert_eq!(batch.bytes()[4..8], [0, 0, 0, 0x10]);
+        batch.clear();
+        batch.push(20, |out| out.fill(0x21));
+        batch.restamp(0, Instant::from_micros(0x20));
+        assert_eq!(batch.bytes()[4..8], [0, 0, 0, 0x20], "the next sender has a clock of its own");
+    }
+
+    #[test]
+    fn a_sealed_datagram_is_never_stamped() {
+        let mut batch = Batch::new(4);
+        batch.push_sealed(b"d1:y1:qe");
         batch.restamp(0, Instant::from_micros(7));
         assert_eq!(batch.bytes(), b"d1:y1:qe");
         batch.clear();

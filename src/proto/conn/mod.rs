@@ -198,6 +198,14 @@ impl Connection {
         self.honesty = Honesty::new(seed);
     }
 
+    /// A connection like that, whose initiator has had our answer already: the next packet has to prove it.
+    #[must_use]
+    pub fn accept_proved(config: Arc<Config>, path: Path, syn: &Syn, first_seq: SeqNr, now: Instant) -> Self {
+        let mut this = Self::accept(config, path, syn, first_seq, now);
+        this.due.syn_ack = false;
+        this
+    }
+
     fn new(config: Arc<Config>, path: Path, role: Role, now: Instant) -> Self {
         let default_mtu = if path.peer.is_ipv4() { MTU_IPV4 } else { MTU_IPV6 };
         let mtu = config.mtu.unwrap_or(default_mtu);

@@ -17,15 +17,17 @@
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
+use super::clock::Clock;
 use super::waiters::{Interest, Waiters};
 use crate::error::CloseReason;
 use crate::proto::batch::{Batch, Path};
 #[cfg(feature = "sim")]
 use crate::proto::conn::ReadOutcome;
-use crate::proto::conn::{Connection, Events};
+use crate::proto::conn::{ConnIds, Connection, Events};
 use crate::proto::sync::{Mutex, MutexGuard};
 use crate::storage::Key;
 use crate::time::Instant;
+use crate::wire::{Packet, SeqNr};
 
 /// A connection, its lock, and the tasks that wait for it.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub(super) struct Cell {
 pub(super) struct Inner {
     pub(super) conn: Connection,
     pub(super) waiters: Waiters,
+    /// Packets and deadlines of this connection are of a clock of its own.
+    clock: Clock,
     /// The place in the driver's tables, once it has one.
     key: Option<Key>,
     /// The driver has been told, and has not been here since.
@@ -65,8 +69,9 @@ pub(super) struct Visit {
 }
 
 impl Cell {
-    pub(super) fn new(path: Path, conn: Connection) -> Arc<Self> {
-        let inner = Inner { conn, waiters: Waiters::default(), key: None, dirty: false, connected: false };
+    pub(super) fn new(path: Path, conn: Connection, clock: Clock) -> Arc<Self> {
+        let inner =
+            Inner { conn, waiters: Waiters::default(), clock, key: None, dirty: false, connected: false };
         Arc::new(Self { path, inner: Mutex::new(inner) })
     }
 
@@ -94,6 +99,23 @@ impl Inner {
         self.key = Some(key);
     }
 
+    /// A connection of ours goes on the wire, with that place in the tables and that clock.
+    pub(super) fn start(&mut self, now: Instant, key: Key, clock: Clock, ids: ConnIds, first_seq: SeqNr) {
+        self.key = Some(key);
+        self.clock = clock;
+        self.conn.start(clock.shown(now), self.conn.path(), ids, first_seq);
+    }
+
+    /// Takes in a packet that was routed here.
+    pub(super) fn handle_packet(&mut self, now: Instant, packet: &Packet<'_>) {
+        self.conn.handle_packet(self.clock.shown(now), packet);
+    }
+
+    /// Does whatever is overdue.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.conn.handle_timeout(self.clock.shown(now));
+    }
+
     /// Whether the handshake was over at some time.
     pub(super) const fn was_connected(&self) -> bool {
         self.connected || self.conn.is_connected()
@@ -102,11 +124,12 @@ impl Inner {
     /// The driver's turn: fills a batch or says when to come back, and moves those whose time has come to `woken`.
     pub(super) fn visit(&mut self, now: Instant, batch: &mut Batch, woken: &mut Vec<Waker>) -> Visit {
         self.dirty = false;
-        let filled = self.conn.poll_transmit(now, batch);
+        let filled = self.conn.poll_transmit(self.clock.shown(now), batch);
+        batch.set_clock(self.clock.ahead());
         self.collect(woken);
         Visit {
             filled,
-            deadline: if filled { None } else { self.conn.poll_timeout() },
+            deadline: if filled { None } else { self.conn.poll_timeout().map(|at| self.clock.hidden(at)) },
             is_confirmed: self.conn.is_confirmed(),
             is_drained: self.conn.is_drained(),
         }

@@ -5,21 +5,28 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::cell::Cell;
+use super::clock::Clock;
 use super::handle::Handle;
 use super::mailbox::{Decision, Verdict};
 use super::shared::Lease;
 use super::sockets::canonical;
+use crate::config::Config;
 use crate::error::CloseReason;
 use crate::proto::batch::Path;
 use crate::proto::conn::{Connection, Syn};
 use crate::storage::Key;
+use crate::time::Instant;
 use crate::wire::SeqNr;
 
 /// A connection to be accepted, refused or ignored. Dropping it refuses it.
 ///
-/// Nothing has been sent yet, and nothing but a few bytes spent: the address may be forged.
+/// Mostly nothing has been sent yet, and nothing but a few bytes spent: the address may be forged. In a rush of
+/// connections the SYN has been answered and forgotten, and the initiator has proved its address since:
+/// [`is_proved`](Self::is_proved) tells.
 pub struct Incoming {
     offer: Offer,
+    /// The connection, if it exists already.
+    proved: Option<Arc<Cell>>,
     lease: Lease,
     decided: bool,
 }
@@ -27,35 +34,49 @@ pub struct Incoming {
 /// What the driver offers to the application.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Offer {
-    /// Its place in the backlog.
+    /// Its place in the backlog; in the tables, if the connection exists.
     pub(super) key: Key,
+    pub(super) request: Request,
+}
+
+/// The connection that somebody asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
     pub(super) path: Path,
     pub(super) syn: Syn,
-    /// The number of our first packet, should it be accepted.
+    /// The number of our first packet.
     pub(super) first_seq: SeqNr,
+    pub(super) clock: Clock,
 }
 
 impl Incoming {
-    pub(super) const fn new(offer: Offer, lease: Lease) -> Self {
-        Self { offer, lease, decided: false }
+    pub(super) const fn new(offer: Offer, proved: Option<Arc<Cell>>, lease: Lease) -> Self {
+        Self { offer, proved, lease, decided: false }
     }
 
     /// Where the SYN claims to come from; IPv4 as IPv4, whatever socket it came through.
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
-        canonical(self.offer.path.peer)
+        canonical(self.offer.request.path.peer)
     }
 
     /// The address of the socket on which it arrived.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.lease.local_addr(self.offer.path.socket)
+        self.lease.local_addr(self.offer.request.path.socket)
     }
 
-    /// What the SYN says.
+    /// Whether the initiator has proved that it receives at that address, and the connection exists already.
+    #[must_use]
+    pub const fn is_proved(&self) -> bool {
+        self.proved.is_some()
+    }
+
+    /// What the SYN says; window, send time and arrival are those of the first packet after it if the initiator
+    /// [has proved](Self::is_proved) its address.
     #[must_use]
     pub const fn syn(&self) -> &Syn {
-        &self.offer.syn
+        &self.offer.request.syn
     }
 
     /// Accepts it: the SYN-ACK is sent. What is written leaves once the initiator has shown that it hears us.
@@ -65,12 +86,15 @@ impl Incoming {
     #[must_use]
     pub fn accept(mut self) -> Handle {
         self.decided = true;
-        let Offer { key, path, syn, first_seq } = self.offer;
-        let config = Arc::clone(self.lease.config());
-        let conn = Connection::accept(config, path, &syn, first_seq, syn.arrived);
-        let cell = Cell::new(path, conn);
-        let decision = Decision { key, verdict: Verdict::Accept(Arc::clone(&cell)) };
-        if !self.lease.post_decision(decision) {
+        let key = self.offer.key;
+        let (cell, verdict) = match self.proved.take() {
+            Some(cell) => (cell, Verdict::AcceptProved),
+            None => {
+                let cell = self.offer.request.create(Arc::clone(self.lease.config()), Connection::accept);
+                (Arc::clone(&cell), Verdict::Accept(cell))
+            }
+        };
+        if !self.lease.post_decision(Decision { key, verdict }) {
             cell.fail(CloseReason::EndpointClosed, &mut Vec::new());
         }
         Handle::new(cell, self.lease.clone())
@@ -81,23 +105,43 @@ impl Incoming {
         drop(self);
     }
 
-    /// Says nothing. A repetition of the SYN will be offered again.
+    /// Says nothing. What the initiator sends next will be offered again.
     pub fn ignore(mut self) {
-        self.decided = true;
-        self.lease.post_decision(Decision { key: self.offer.key, verdict: Verdict::Ignore });
+        self.decide(Verdict::Ignore, Verdict::IgnoreProved);
+    }
+
+    fn decide(&mut self, verdict: Verdict, if_proved: Verdict) {
+        if !std::mem::replace(&mut self.decided, true) {
+            let verdict = if self.is_proved() { if_proved } else { verdict };
+            self.lease.post_decision(Decision { key: self.offer.key, verdict });
+        }
+    }
+}
+
+impl Request {
+    /// Makes the connection.
+    pub(super) fn create(
+        &self,
+        config: Arc<Config>,
+        accept: fn(Arc<Config>, Path, &Syn, SeqNr, Instant) -> Connection,
+    ) -> Arc<Cell> {
+        // As it arrived by the connection's own clock.
+        let syn = Syn { arrived: self.clock.shown(self.syn.arrived), ..self.syn };
+        Cell::new(self.path, accept(config, self.path, &syn, self.first_seq, syn.arrived), self.clock)
     }
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        if !self.decided {
-            self.lease.post_decision(Decision { key: self.offer.key, verdict: Verdict::Refuse });
-        }
+        self.decide(Verdict::Refuse, Verdict::RefuseProved);
     }
 }
 
 impl fmt::Debug for Incoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming").field("path", &self.offer.path).field("syn", &self.offer.syn).finish()
+        f.debug_struct("Incoming")
+            .field("path", &self.offer.request.path)
+            .field("syn", &self.offer.request.syn)
+            .finish()
     }
 }

@@ -5,17 +5,14 @@
 
 use std::slice::Chunks;
 
-use super::Endpoint;
-use super::backlog::Waiting;
-use super::incoming::Offer;
 use super::routes::Route;
 use super::sockets::{is_answerable, normal};
+use super::{Endpoint, Started};
 use crate::proto::batch::Path;
-use crate::proto::conn::Syn;
 use crate::stats::DropStats;
 use crate::storage::Key;
 use crate::time::Instant;
-use crate::wire::{ConnId, Header, Kind, Packet, SeqNr};
+use crate::wire::{ConnId, Kind, Packet, SeqNr};
 
 impl Endpoint {
     /// Takes datagrams of `stride` bytes, laid end to end (the last may be shorter), that arrived on one path.
@@ -67,17 +64,16 @@ impl Endpoint {
             None => None,
         };
         let Some((key, entry)) = entry else {
-            self.drop_counted(|dropped| dropped.unknown_connection += 1);
-            self.reset(now, path, id, packet.header.seq);
+            self.handle_stranger(now, path, packet);
             return behind.next();
         };
         let mut inner = entry.cell.lock();
-        inner.conn.handle_packet(now, packet);
+        inner.handle_packet(now, packet);
         let other = loop {
             let Some(datagram) = behind.next() else { break None };
             match Packet::decode(datagram) {
                 Ok(packet) if is_ordinary(&packet) && packet.header.conn_id == id => {
-                    inner.conn.handle_packet(now, &packet);
+                    inner.handle_packet(now, &packet);
                 }
                 _ => break Some(datagram),
             }
@@ -87,58 +83,23 @@ impl Endpoint {
         other
     }
 
-    fn handle_syn(&mut self, now: Instant, path: Path, packet: &Packet<'_>) {
-        let Header { conn_id: id, seq, .. } = packet.header;
-        match self.routes.get(path, id.next()) {
-            Some(Route::Live(key)) => self.repeated_syn(now, key, packet),
-            Some(Route::Waiting(key)) => {
-                if self.backlog.get(key).is_some_and(|waiting| waiting.syn.seq != seq) {
-                    self.drop_counted(|dropped| dropped.id_collision += 1);
-                }
-            }
-            None if !self.shared.is_listening() => {
-                self.drop_counted(|dropped| dropped.not_listening += 1);
-                self.reset(now, path, id, seq);
-            }
-            None if self.entries.len() + self.backlog.len() >= self.config.max_connections => {
-                self.drop_counted(|dropped| dropped.too_many_connections += 1);
-            }
-            None if self.backlog.len() >= self.config.accept_queue
-                || self.half_open() >= self.config.half_open =>
-            {
-                self.drop_counted(|dropped| dropped.backlog_full += 1);
-            }
-            None => self.offer(now, path, packet),
-        }
-    }
-
     /// A SYN on the ids of a connection that we have: a repetition gets the same answer again. Anything else is
     /// ignored as long as the connection lives, unless it is one that we started: then the peer has to choose
     /// another id.
-    fn repeated_syn(&mut self, now: Instant, key: Key, packet: &Packet<'_>) {
+    pub(super) fn repeated_syn(&mut self, now: Instant, key: Key, packet: &Packet<'_>) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let path = entry.path;
-        match entry.syn {
-            Some(seq) if seq == packet.header.seq => {
-                entry.cell.lock().conn.handle_packet(now, packet);
+        match entry.started {
+            Started::ByPeer(seq) if seq == packet.header.seq => {
+                entry.cell.lock().handle_packet(now, packet);
                 self.ready.push(key, &mut entry.queued);
             }
-            Some(_) => self.drop_counted(|dropped| dropped.id_collision += 1),
-            None => {
+            Started::ByPeer(_) => self.drop_counted(|dropped| dropped.id_collision += 1),
+            Started::ByUs(_) => {
                 self.drop_counted(|dropped| dropped.id_collision += 1);
                 self.reset(now, path, packet.header.conn_id, packet.header.seq);
             }
         }
-    }
-
-    fn offer(&mut self, now: Instant, path: Path, packet: &Packet<'_>) {
-        let Header { conn_id: id, seq, window, sent_at, .. } = packet.header;
-        let syn = Syn { id, seq, window, sent_at, arrived: now };
-        let key = self.backlog.push(Waiting { path, syn });
-        self.routes.insert(path, id.next(), Route::Waiting(key));
-        self.publish_sizes();
-        let first_seq = self.random_seq();
-        self.shared.offer(Offer { key, path, syn, first_seq });
     }
 
     /// A RESET may carry the id on which we receive, or repeat the one on which we send (libutp answers strays so).
@@ -153,7 +114,7 @@ impl Endpoint {
             }
             let mut inner = entry.cell.lock();
             let was_over = inner.conn.is_drained();
-            inner.conn.handle_packet(now, packet);
+            inner.handle_packet(now, packet);
             let believed = !was_over && inner.conn.is_drained();
             drop(inner);
             self.ready.push(key, &mut entry.queued);
@@ -166,15 +127,18 @@ impl Endpoint {
 
     /// Answers a packet that is for nobody, if the limits allow it.
     pub(super) fn reset(&mut self, now: Instant, path: Path, id: ConnId, seq: SeqNr) {
-        let random = self.random_seq();
-        let sent = self.resets.answer(now, path, id, seq, random);
+        let sent = self.answers.has_room() && self.resets.admit(now, path);
+        if sent {
+            let random = self.random_seq();
+            self.answers.reset(path, id, seq, random);
+        }
         self.shared.count(|stats| match sent {
             true => stats.resets_sent += 1,
             false => stats.resets_withheld += 1,
         });
     }
 
-    fn drop_counted(&self, count: impl FnOnce(&mut DropStats)) {
+    pub(super) fn drop_counted(&self, count: impl FnOnce(&mut DropStats)) {
         self.shared.count(|stats| count(&mut stats.dropped));
     }
 }

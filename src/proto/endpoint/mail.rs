@@ -5,21 +5,24 @@
 use std::mem;
 use std::sync::Arc;
 
+use rand::RngExt;
+
+use super::backlog::Waiting;
 use super::cell::Cell;
+use super::clock::Clock;
 use super::mailbox::{Decision, Open, Verdict};
 use super::ready::Queued;
 use super::routes::Route;
+use super::sources::Sources;
 use super::timers::Armed;
 use super::waiters::wake_all;
-use super::{Closing, Endpoint, Entry};
-use rand::RngExt as _;
-
+use super::{Closing, Endpoint, Entry, Started};
 use crate::error::CloseReason;
 use crate::proto::batch::Path;
 use crate::proto::conn::ConnIds;
 use crate::storage::Key;
 use crate::time::Instant;
-use crate::wire::{ConnId, SeqNr};
+use crate::wire::ConnId;
 
 impl Endpoint {
     /// Does what applications asked for since the last time.
@@ -63,15 +66,15 @@ impl Endpoint {
         };
         let ids = ConnIds::initiator(id);
         let first_seq = self.random_seq();
-        let key = self.enter(cell, ids, None);
+        let clock = Clock::new(self.rng.random());
+        let key = self.enter(cell, ids, Started::ByUs(first_seq));
         let mut inner = cell.lock();
         if inner.conn.close_reason().is_some() {
             drop(inner);
             self.forget(key);
             return Ok(());
         }
-        inner.enter(key);
-        inner.conn.start(now, path, ids, first_seq);
+        inner.start(now, key, clock, ids, first_seq);
         drop(inner);
         self.mark_ready(key);
         self.shared.count(|stats| stats.connected += 1);
@@ -91,11 +94,17 @@ impl Endpoint {
     }
 
     fn decide(&mut self, now: Instant, key: Key, verdict: Verdict) {
-        // What has become too old is gone from the backlog: its initiator has given up.
-        let waiting = self.backlog.take(key);
-        if let Some(waiting) = &waiting {
-            self.routes.remove(waiting.path, waiting.syn.id.next());
+        match verdict {
+            Verdict::AcceptProved => self.shared.count(|stats| stats.accepted += 1),
+            Verdict::RefuseProved => self.turn_away(key),
+            Verdict::IgnoreProved => self.disregard(key),
+            Verdict::Accept(_) | Verdict::Refuse | Verdict::Ignore => self.decide_syn(now, key, verdict),
         }
+    }
+
+    fn decide_syn(&mut self, now: Instant, key: Key, verdict: Verdict) {
+        // What has become too old is gone from the backlog: its initiator has given up.
+        let waiting = self.take_waiting(key);
         match (verdict, waiting) {
             (Verdict::Accept(cell), None) => cell.fail(CloseReason::Unconfirmed, &mut self.woken),
             (Verdict::Accept(cell), Some(waiting)) => {
@@ -109,7 +118,7 @@ impl Endpoint {
                     self.reset(now, waiting.path, waiting.syn.id, waiting.syn.seq);
                 } else {
                     let ids = ConnIds::acceptor(waiting.syn.id);
-                    let key = self.enter(&cell, ids, Some(waiting.syn.seq));
+                    let key = self.enter(&cell, ids, Started::ByPeer(waiting.syn.seq));
                     cell.lock().enter(key);
                     self.mark_ready(key);
                     self.shared.count(|stats| stats.accepted += 1);
@@ -118,26 +127,60 @@ impl Endpoint {
             (Verdict::Refuse, Some(waiting)) => {
                 self.reset(now, waiting.path, waiting.syn.id, waiting.syn.seq);
             }
-            (Verdict::Refuse, None) | (Verdict::Ignore, _) => {}
+            _ => {}
         }
         self.publish_sizes();
     }
 
+    /// Takes a SYN out of the backlog, with everything that was kept for it.
+    pub(super) fn take_waiting(&mut self, key: Key) -> Option<Waiting> {
+        let waiting = self.backlog.take(key)?;
+        self.routes.remove(waiting.path, waiting.syn.id.next());
+        self.sources.leave(Sources::counted(waiting.path), true);
+        Some(waiting)
+    }
+
+    /// Ends a connection with a RESET.
+    pub(super) fn turn_away(&mut self, key: Key) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.cell.lock().conn.abort();
+            self.ready.push(key, &mut entry.queued);
+        }
+    }
+
+    /// Forgets a connection as if its initiator had not yet proved anything.
+    fn disregard(&mut self, key: Key) {
+        let Some(entry) = self.entries.get(key) else { return };
+        let (path, id) = (entry.path, entry.send);
+        if let Started::ByPeer(seq) = entry.started {
+            self.cookies.unspend(path, id, seq);
+        }
+        entry.cell.fail(CloseReason::Aborted, &mut self.woken);
+        self.forget(key);
+    }
+
     /// Gives a connection its place in the tables.
-    fn enter(&mut self, cell: &Arc<Cell>, ids: ConnIds, syn: Option<SeqNr>) -> Key {
+    pub(super) fn enter(&mut self, cell: &Arc<Cell>, ids: ConnIds, started: Started) -> Key {
         cell.lock().conn.seed(self.rng.random());
         let path = cell.path();
+        let source = match started {
+            Started::ByUs(_) => None,
+            Started::ByPeer(_) => Sources::counted(path),
+        };
+        let unconfirmed = matches!(started, Started::ByPeer(_)) && !cell.lock().conn.is_confirmed();
         let key = self.entries.insert(Entry {
             cell: Arc::clone(cell),
             path,
             recv: ids.recv,
             send: ids.send,
-            syn,
-            unconfirmed: syn.is_some(),
+            started,
+            source,
+            unconfirmed,
             queued: Queued::default(),
             armed: Armed::default(),
         });
-        self.unconfirmed += usize::from(syn.is_some());
+        self.unconfirmed += usize::from(unconfirmed);
+        self.sources.enter(source, unconfirmed);
         self.routes.insert(path, ids.recv, Route::Live(key));
         self.publish_sizes();
         key

@@ -21,6 +21,7 @@ use super::waiters::{Interest, Waiters};
 use crate::error::CloseReason;
 use crate::proto::batch::{Path, SocketId};
 use crate::storage::Key;
+use crate::time::Instant;
 use crate::wire::ConnId;
 
 /// What lies between the two.
@@ -42,8 +43,10 @@ pub(super) struct Mailbox {
     pub(super) ended: Option<CloseReason>,
     pub(super) drained: bool,
 
-    /// Never longer than `Config::accept_queue`.
+    /// SYNs. Together with `proved` never longer than `Config::accept_queue`.
     pub(super) incoming: VecDeque<Offer>,
+    /// Connections whose initiators have proved their addresses, and that nobody has taken.
+    pub(super) proved: VecDeque<Proved>,
     /// Somebody takes foreign datagrams.
     pub(super) foreign_wanted: bool,
     pub(super) foreign: VecDeque<Foreign>,
@@ -82,6 +85,25 @@ pub(super) enum Verdict {
     Accept(Arc<Cell>),
     Refuse,
     Ignore,
+    /// These three are about connections that exist.
+    AcceptProved,
+    RefuseProved,
+    IgnoreProved,
+}
+
+/// A connection that exists and is on offer.
+#[derive(Debug)]
+pub(super) struct Proved {
+    pub(super) offer: Offer,
+    pub(super) cell: Arc<Cell>,
+}
+
+/// What is on offer, and whether anybody wants more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reception {
+    pub(super) listening: bool,
+    /// Connections that exist and that nobody has taken.
+    pub(super) proved: usize,
 }
 
 /// What tasks wait for.
@@ -105,6 +127,8 @@ impl Mailbox {
         self.listening = false;
         let refuse = |offer: Offer| Decision { key: offer.key, verdict: Verdict::Refuse };
         self.mail.decisions.extend(self.incoming.drain(..).map(refuse));
+        let abort = |proved: Proved| Decision { key: proved.offer.key, verdict: Verdict::RefuseProved };
+        self.mail.decisions.extend(self.proved.drain(..).map(abort));
     }
 
     pub(super) fn close(&mut self, woken: &mut Vec<Waker>) {
@@ -159,8 +183,9 @@ impl Shared {
         });
     }
 
-    pub(super) fn is_listening(&self) -> bool {
-        self.lock().listening
+    pub(super) fn reception(&self) -> Reception {
+        let mailbox = self.lock();
+        Reception { listening: mailbox.listening, proved: mailbox.proved.len() }
     }
 
     /// Offers an incoming connection to whoever listens.
@@ -169,6 +194,29 @@ impl Shared {
             mailbox.incoming.push_back(offer);
             mailbox.waiters.take(INCOMING, woken);
         });
+    }
+
+    /// Offers a connection that exists.
+    pub(super) fn offer_proved(&self, proved: Proved) {
+        self.with(|mailbox, woken| {
+            mailbox.proved.push_back(proved);
+            mailbox.waiters.take(INCOMING, woken);
+        });
+    }
+
+    /// Withdraws the oldest connection on offer, if it has been there since `before` or longer.
+    pub(super) fn withdraw_proved(&self, before: Instant) -> Option<Key> {
+        let oldest = self.with(|mailbox, _| {
+            let is_old =
+                mailbox.proved.front().is_some_and(|proved| proved.offer.request.syn.arrived <= before);
+            if is_old { mailbox.proved.pop_front() } else { None }
+        });
+        oldest.map(|proved| proved.offer.key)
+    }
+
+    /// Since when the oldest connection has been on offer.
+    pub(super) fn oldest_proved(&self) -> Option<Instant> {
+        self.lock().proved.front().map(|proved| proved.offer.request.syn.arrived)
     }
 
     /// An incoming connection has become too old. If nobody has got it, it is the oldest on offer.

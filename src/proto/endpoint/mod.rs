@@ -18,12 +18,17 @@
 //! Knows no socket, no clock and no source of chance: time and seed are arguments. Knows no sequence number, no
 //! window and no state of a connection either. The rules about locks are in `cell.rs`.
 
+mod answers;
 mod backlog;
+mod bucket;
 mod cell;
+mod clock;
+mod cookies;
 mod foreign;
 mod handle;
 mod incoming;
 mod input;
+mod keyed;
 mod mail;
 mod mailbox;
 mod ready;
@@ -31,6 +36,8 @@ mod resets;
 mod routes;
 mod shared;
 mod sockets;
+mod sources;
+mod syn;
 mod timers;
 mod waiters;
 
@@ -51,12 +58,16 @@ pub use self::handle::{Handle, WriteError};
 pub use self::incoming::Incoming;
 pub use self::shared::{Lease, Shared};
 
+use self::answers::Answers;
 use self::backlog::Backlog;
 use self::cell::Cell;
+use self::cookies::Cookies;
+use self::keyed::Source;
 use self::mailbox::{Mail, Verdict};
 use self::ready::{Queued, Ready};
 use self::resets::Resets;
 use self::routes::Routes;
+use self::sources::Sources;
 use self::timers::{Armed, Fired, Timers};
 use self::waiters::wake_all;
 use super::batch::{Batch, Path, SocketId};
@@ -82,10 +93,16 @@ pub struct Endpoint {
     ready: Ready,
     timers: Timers,
     resets: Resets,
+    cookies: Cookies,
+    /// Connections per source.
+    sources: Sources,
+    answers: Answers,
+    /// When to look for connections that nobody accepts, if there are any.
+    unaccepted_until: Option<Instant>,
     /// Foreign datagrams to be sent.
     foreign: VecDeque<Foreign>,
-    /// Foreign datagrams and connections take turns.
-    foreign_turn: bool,
+    /// Answers, foreign datagrams and connections take turns.
+    turn: Turn,
     closing: Closing,
     /// Kept for its memory.
     mail: Mail,
@@ -102,12 +119,28 @@ struct Entry {
     recv: ConnId,
     /// Where they go, which is also where a RESET may arrive.
     send: ConnId,
-    /// The number of the peer's SYN, if it was the peer who started.
-    syn: Option<SeqNr>,
+    started: Started,
+    /// For whom it is counted.
+    source: Option<Source>,
     /// Counts as half-open.
     unconfirmed: bool,
     queued: Queued,
     armed: Armed,
+}
+
+/// Who sent the SYN, and its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Started {
+    ByUs(SeqNr),
+    ByPeer(SeqNr),
+}
+
+/// Whose turn it is to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Answers,
+    Foreign,
+    Connections,
 }
 
 /// How far the end of the endpoint has come.
@@ -131,17 +164,21 @@ impl Endpoint {
         let mut rng = StdRng::from_seed(seed);
         Self {
             shared: Shared::new(Arc::clone(&config)),
-            resets: Resets::new(config.resets_per_second, rng.random()),
+            resets: Resets::new(config.resets_per_second, &mut rng),
+            cookies: Cookies::new(&mut rng),
+            sources: Sources::new(&mut rng),
+            routes: Routes::new(&mut rng),
             config,
             rng,
             entries: Slab::new(),
-            routes: Routes::default(),
             backlog: Backlog::default(),
             unconfirmed: 0,
             ready: Ready::default(),
             timers: Timers::default(),
             foreign: VecDeque::new(),
-            foreign_turn: false,
+            turn: Turn::Answers,
+            answers: Answers::default(),
+            unaccepted_until: None,
             closing: Closing::No,
             mail: Mail::default(),
             woken: Vec::new(),
@@ -198,7 +235,9 @@ impl Endpoint {
         self.unconfirmed = 0;
         self.ready.clear();
         self.timers.clear();
-        self.resets.clear();
+        self.answers.clear();
+        self.sources.clear();
+        self.unaccepted_until = None;
         self.foreign.clear();
         self.publish_sizes();
         wake_all(&mut self.woken);
@@ -224,7 +263,7 @@ impl Endpoint {
             let Some(entry) = self.entries.get_mut(key) else { continue };
             match entry.armed.fired(at, now) {
                 Fired::Due => {
-                    entry.cell.lock().conn.handle_timeout(now);
+                    entry.cell.lock().handle_timeout(now);
                     self.ready.push(key, &mut entry.queued);
                 }
                 Fired::Moved => {
@@ -236,9 +275,11 @@ impl Endpoint {
         }
         while let Some((key, waiting)) = self.backlog.expire(now, self.config.connect_timeout) {
             self.routes.remove(waiting.path, waiting.syn.id.next());
+            self.sources.leave(Sources::counted(waiting.path), true);
             self.shared.withdraw(key);
             self.publish_sizes();
         }
+        self.expire_unaccepted(now);
         if matches!(self.closing, Closing::Until(deadline) if deadline <= now) {
             self.abort_all();
         }
@@ -252,7 +293,7 @@ impl Endpoint {
             _ => None,
         };
         let backlog = self.backlog.next_expiry(self.config.connect_timeout);
-        [self.timers.next(), backlog, closing].into_iter().flatten().min()
+        [self.timers.next(), backlog, self.unaccepted_until, closing].into_iter().flatten().min()
     }
 }
 
@@ -260,25 +301,25 @@ impl Endpoint {
 impl Endpoint {
     /// Fills `batch` for one path and says for which, or `None` if there is nothing to send.
     ///
-    /// Connections take turns, a batch each. Tasks whose connection has something for them are woken from here.
+    /// Connections take turns, a batch each, and as a whole with answers and foreign datagrams, so that a flood of
+    /// what has to be answered takes two thirds of the batches at most. Tasks whose connection has something for them
+    /// are woken from here.
     pub fn poll_transmit(&mut self, now: Instant, batch: &mut Batch) -> Option<Path> {
         batch.clear();
-        if let Some(path) = self.resets.write(batch) {
-            return Some(path);
-        }
-        self.foreign_turn = !self.foreign_turn;
-        if self.foreign_turn
-            && let Some(path) = self.write_foreign(batch)
-        {
-            return Some(path);
-        }
-        while let Some(key) = self.ready.pop() {
-            if let Some(path) = self.visit(now, key, batch) {
-                return Some(path);
+        for _ in 0..3 {
+            let path = match self.turn {
+                Turn::Answers => self.answers.write(now, batch),
+                Turn::Foreign => self.write_foreign(batch),
+                Turn::Connections => self.write_connection(now, batch),
+            };
+            self.turn = match self.turn {
+                Turn::Answers => Turn::Foreign,
+                Turn::Foreign => Turn::Connections,
+                Turn::Connections => Turn::Answers,
+            };
+            if path.is_some() {
+                return path;
             }
-        }
-        if let Some(path) = self.write_foreign(batch) {
-            return Some(path);
         }
         if self.closing != Closing::No && self.is_drained() {
             self.shared.announce_drained();
@@ -289,12 +330,21 @@ impl Endpoint {
     /// Whether [`poll_transmit`](Self::poll_transmit) has somebody to visit.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.ready.is_empty() || !self.resets.is_empty() || !self.foreign.is_empty()
+        !self.ready.is_empty() || !self.answers.is_empty() || !self.foreign.is_empty()
+    }
+
+    fn write_connection(&mut self, now: Instant, batch: &mut Batch) -> Option<Path> {
+        while let Some(key) = self.ready.pop() {
+            if let Some(path) = self.visit(now, key, batch) {
+                return Some(path);
+            }
+        }
+        None
     }
 
     fn write_foreign(&mut self, batch: &mut Batch) -> Option<Path> {
         let Foreign { path, bytes } = self.foreign.pop_front()?;
-        batch.push_foreign(&bytes);
+        batch.push_sealed(&bytes);
         Some(path)
     }
 
@@ -307,6 +357,7 @@ impl Endpoint {
         if confirmed {
             entry.unconfirmed = false;
             self.unconfirmed -= 1;
+            self.sources.prove(entry.source);
         }
         if visit.filled {
             self.ready.push(key, &mut entry.queued);
@@ -374,6 +425,7 @@ impl Endpoint {
         let Some(entry) = self.entries.remove(key) else { return };
         self.routes.remove(entry.path, entry.recv);
         self.unconfirmed -= usize::from(entry.unconfirmed);
+        self.sources.leave(entry.source, entry.unconfirmed);
         if self.entries.is_empty() {
             self.timers.clear();
         }

@@ -1,14 +1,17 @@
 //! Which connection a packet is for: socket, remote address and receive id lead to its place.
 //!
-//! Peers choose addresses and half of the ids, so the table hashes with a key that they cannot know (the standard
-//! library's default), and nothing ever iterates over it. Knows nothing of what is behind a key.
+//! Peers choose addresses and half of the ids, so the table hashes with a key that they cannot know, and nothing ever
+//! iterates over it. Knows nothing of what is behind a key.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
 
+use super::keyed::Keyed;
 use crate::proto::batch::Path;
 use crate::storage::Key;
 use crate::wire::ConnId;
@@ -23,9 +26,31 @@ pub(super) enum Route {
 }
 
 /// The table.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Routes {
-    table: HashMap<(Path, ConnId), Route>,
+    table: HashMap<Address, Route, Keyed>,
+}
+
+/// Where a packet came from, and the id it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Address {
+    path: Path,
+    id: ConnId,
+}
+
+impl Hash for Address {
+    /// In few large pieces, since this is done for every run of datagrams. What is left out (the zone of a link-local
+    /// address) is compared all the same.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let rest = u64::from(self.path.socket.get()) << 32
+            | u64::from(self.path.peer.port()) << 16
+            | u64::from(self.id.get());
+        state.write_u64(rest);
+        match self.path.peer {
+            SocketAddr::V4(v4) => state.write_u32(v4.ip().to_bits()),
+            SocketAddr::V6(v6) => state.write(&v6.ip().octets()),
+        }
+    }
 }
 
 /// Ours: random draws before looking through all ids in turn. At half of the ids taken, one draw in four fits.
@@ -36,18 +61,22 @@ const DRAWS: usize = 32;
 const EVEN_IDS: Range<u16> = 0..0x8000;
 
 impl Routes {
+    pub(super) fn new(rng: &mut StdRng) -> Self {
+        Self { table: HashMap::with_hasher(Keyed::draw(rng)) }
+    }
+
     /// Who receives on `id` along `path`.
     pub(super) fn get(&self, path: Path, id: ConnId) -> Option<Route> {
-        self.table.get(&(path, id)).copied()
+        self.table.get(&Address { path, id }).copied()
     }
 
     /// Adds a route or gives it another end.
     pub(super) fn insert(&mut self, path: Path, id: ConnId, route: Route) {
-        self.table.insert((path, id), route);
+        self.table.insert(Address { path, id }, route);
     }
 
     pub(super) fn remove(&mut self, path: Path, id: ConnId) {
-        self.table.remove(&(path, id));
+        self.table.remove(&Address { path, id });
     }
 
     /// A receive id for a connection that we start, unpredictable and even, with nobody on it or next to it: none
@@ -99,7 +128,7 @@ mod tests {
     #[test]
     fn b07_ids_that_we_start_are_even_and_never_65535() {
         let mut rng = StdRng::from_seed([7; 32]);
-        let routes = Routes::default();
+        let routes = Routes::new(&mut rng);
         let mut seen = [0usize; 4];
         for _ in 0..4000 {
             let id = routes.draw(path(1), &mut rng).unwrap().get();
@@ -112,7 +141,7 @@ mod tests {
     #[test]
     fn b13_an_id_is_drawn_with_room_around_it_also_across_the_wrap() {
         let mut rng = StdRng::from_seed([8; 32]);
-        let mut routes = Routes::default();
+        let mut routes = Routes::new(&mut rng);
         // Everything is taken but 65,535, 0, 1, 2 and, elsewhere, three in a row.
         for id in 3..=65_534 {
             if !(1000..1003).contains(&id) {
@@ -128,7 +157,7 @@ mod tests {
     #[test]
     fn b13_ids_towards_one_peer_last_for_sixteen_thousand_connections() {
         let mut rng = StdRng::from_seed([9; 32]);
-        let mut routes = Routes::default();
+        let mut routes = Routes::new(&mut rng);
         let mut drawn = 0;
         while drawn < 16_384 {
             let Some(id) = routes.draw(path(1), &mut rng) else { break };

@@ -12,10 +12,11 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 
 use super::cell::Cell;
+use super::clock::Clock;
 use super::foreign::{FOREIGN_BYTES_MAX, Foreign, ForeignError};
 use super::handle::Handle;
 use super::incoming::Incoming;
-use super::mailbox::{DRAINED, FOREIGN, FOREIGN_ROOM, INCOMING, Mailbox, Open};
+use super::mailbox::{DRAINED, FOREIGN, FOREIGN_ROOM, INCOMING, Mailbox, Open, Proved};
 use super::waiters::wake_all;
 use crate::config::Config;
 use crate::error::CloseReason;
@@ -45,7 +46,8 @@ impl Shared {
         let path = self.lock().sockets.path_to(peer);
         let reachable = path.is_some();
         let path = path.unwrap_or(Path { socket: SocketId::new(0), peer });
-        let cell = Cell::new(path, Connection::connect(Arc::clone(&self.config), path));
+        let conn = Connection::connect(Arc::clone(&self.config), path);
+        let cell = Cell::new(path, conn, Clock::default());
         let open = Open { cell: Arc::clone(&cell), id };
         let refusal = if reachable {
             self.post(|mailbox, _| match mailbox.is_closed() {
@@ -79,10 +81,15 @@ impl Shared {
     /// Cancel safe: a connection is on offer until somebody gets it.
     pub fn poll_incoming(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
         self.with(|mailbox, woken| {
-            if let Some(offer) = mailbox.incoming.pop_front() {
+            // Those who have proved their addresses go first.
+            let (offer, cell) = match mailbox.proved.pop_front() {
+                Some(Proved { offer, cell }) => (Some(offer), Some(cell)),
+                None => (mailbox.incoming.pop_front(), None),
+            };
+            if let Some(offer) = offer {
                 mailbox.leases += 1;
                 let lease = Lease { shared: Arc::clone(self) };
-                return Poll::Ready(Some(Incoming::new(offer, lease)));
+                return Poll::Ready(Some(Incoming::new(offer, cell, lease)));
             }
             if mailbox.is_closed() {
                 return Poll::Ready(None);

@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod clocks;
 mod handshake;
 mod life;
+mod reflection;
+mod rush;
 #[cfg(ebbtide_shuttle)]
 mod schedules;
 mod strays;
@@ -102,7 +105,7 @@ impl Side {
         let endpoint = &self.endpoint;
         let sizes =
             (endpoint.connections(), endpoint.routes_len(), endpoint.timers_len(), endpoint.ready_len());
-        assert_eq!((sizes, endpoint.half_open()), ((0, 0, 0, 0), 0));
+        assert_eq!((sizes, endpoint.half_open(), endpoint.sources.len()), ((0, 0, 0, 0), 0, 0));
     }
 }
 
@@ -179,6 +182,12 @@ fn read_some(handle: &Handle) -> Option<Vec<u8>> {
 /// A stranger's address.
 fn stranger(host: u8) -> SocketAddr {
     SocketAddr::from(([198, 51, 100, host], 5000))
+}
+
+/// One of four thousand million addresses on the Internet (or so).
+fn anybody(number: u32) -> SocketAddr {
+    let [a, b, c, d] = number.to_be_bytes();
+    SocketAddr::from(([11 + a % 90, b, c, d], 5000))
 }
 
 fn header(kind: Kind, id: u16, seq: u16, ack: u16) -> Header {
