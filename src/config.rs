@@ -48,6 +48,8 @@ pub struct Config {
     pub(crate) max_connections: usize,
     pub(crate) half_open: usize,
     pub(crate) accept_queue: usize,
+    pub(crate) connections_per_address: Option<usize>,
+    pub(crate) connections_per_network: Option<usize>,
     pub(crate) send_buffer: usize,
     pub(crate) receive_buffer: usize,
     pub(crate) receive_buffer_max: usize,
@@ -76,8 +78,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_connections: 4096,
-            half_open: 256,
+            half_open: 48,
             accept_queue: 128,
+            connections_per_address: Some(64),
+            connections_per_network: Some(256),
             send_buffer: 1 << 20,
             receive_buffer: 1 << 20,
             receive_buffer_max: 16 << 20,
@@ -97,7 +101,7 @@ impl Default for Config {
             linger: Duration::from_secs(30),
             hardened_reset: false,
             verify_acks: true,
-            resets_per_second: 100,
+            resets_per_second: 200,
             foreign_queue: 256,
             socket_buffer: 4 << 20,
         }
@@ -129,7 +133,7 @@ impl Config {
     pub fn swarm() -> Self {
         Self::default()
             .max_connections(65_536)
-            .half_open(4096)
+            .half_open(512)
             .accept_queue(4096)
             .send_buffer(256 << 10)
             .receive_buffer(256 << 10)
@@ -148,7 +152,13 @@ impl Config {
         self
     }
 
-    /// Most incoming connections whose initiator has not proved its address (default 256; 1 to 65,536).
+    /// Most incoming connections that are kept although their initiator has not proved its address (default 48; 1 to
+    /// 65,536). Each may cost 2.7 KiB, so the default is 128 KiB that forged packets can take up.
+    ///
+    /// Beyond it a SYN is answered without keeping anything (SYN cookies), and offered to the application once the
+    /// initiator has proved its address. All initiators of this crate do that at once; others do with the first data
+    /// that they send. A server that speaks first, to peers of other make that connect by the dozen at the same moment,
+    /// wants a higher number. Beyond 8 from one address (IPv6: from one /64) the same happens, unless it is a loopback or private one.
     #[must_use]
     pub const fn half_open(mut self, count: usize) -> Self {
         self.half_open = count;
@@ -156,15 +166,37 @@ impl Config {
     }
 
     /// Most incoming connections that wait to be accepted (default 128; 1 to 65,536).
+    ///
+    /// Those whose initiator has not proved its address take up at most half of it. Beyond it SYNs are dropped and
+    /// counted; the initiator tries again.
     #[must_use]
     pub const fn accept_queue(mut self, count: usize) -> Self {
         self.accept_queue = count;
         self
     }
 
-    /// Most RESETs per second in answer to packets that fit no connection (default 100; 0 to 100,000).
+    /// Most connections that one address, IPv6: one /64, may have started towards us (default 64; 1 to 1,000,000, or
+    /// `None` for no limit). Beyond it its SYNs are dropped and counted.
     ///
-    /// libutp remembers 1,000 answers for 10 s, which comes to the same rate.
+    /// Loopback, private and link-local addresses have no such limit: who is there belongs to the house. Connections that
+    /// we started are not counted. Raise it where many peers share one address (a proxy, a large NAT).
+    #[must_use]
+    pub const fn connections_per_address(mut self, count: Option<usize>) -> Self {
+        self.connections_per_address = count;
+        self
+    }
+
+    /// The same for a network, an IPv4 /24 or an IPv6 /56 (default 256; 1 to 1,000,000, or `None` for no limit).
+    #[must_use]
+    pub const fn connections_per_network(mut self, count: Option<usize>) -> Self {
+        self.connections_per_network = count;
+        self
+    }
+
+    /// Most RESETs per second in answer to packets that fit no connection (default 200; 0 to 100,000). Towards one
+    /// address there are at most 10.
+    ///
+    /// libutp remembers 1,000 answers for 10 s, which comes to half of that.
     #[must_use]
     pub const fn resets_per_second(mut self, count: u32) -> Self {
         self.resets_per_second = count;
@@ -364,6 +396,16 @@ impl Config {
             ("max_connections", "1 to 1,000,000", (1..=1_000_000).contains(&self.max_connections)),
             ("half_open", "1 to 65,536", (1..=65_536).contains(&self.half_open)),
             ("accept_queue", "1 to 65,536", (1..=65_536).contains(&self.accept_queue)),
+            (
+                "connections_per_address",
+                "1 to 1,000,000, or none",
+                self.connections_per_address.is_none_or(|count| (1..=1_000_000).contains(&count)),
+            ),
+            (
+                "connections_per_network",
+                "1 to 1,000,000, or none",
+                self.connections_per_network.is_none_or(|count| (1..=1_000_000).contains(&count)),
+            ),
             ("send_buffer", "4 KiB to 256 MiB", (4096..=MIB_256).contains(&self.send_buffer)),
             ("receive_buffer", "4 KiB to 256 MiB", (4096..=MIB_256).contains(&self.receive_buffer)),
             (

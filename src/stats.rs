@@ -78,10 +78,15 @@ pub struct DropStats {
     pub unknown_connection: u64,
     /// SYNs while nobody listened.
     pub not_listening: u64,
-    /// SYNs over the half-open limit or with the accept queue full.
+    /// SYNs, and first packets of connections, while as many waited to be accepted as may
+    /// ([`Config::accept_queue`](crate::Config::accept_queue)).
     pub backlog_full: u64,
-    /// SYNs over the connection limit.
+    /// SYNs, and first packets of connections, over [`Config::max_connections`](crate::Config::max_connections).
     pub too_many_connections: u64,
+    /// SYNs, and first packets of connections, over
+    /// [`Config::connections_per_address`](crate::Config::connections_per_address) or
+    /// [`Config::connections_per_network`](crate::Config::connections_per_network).
+    pub too_many_of_source: u64,
     /// SYNs whose ids collide with a connection that we have.
     pub id_collision: u64,
     /// RESETs that fit no connection, or whose numbers did not fit.
@@ -124,9 +129,15 @@ pub struct SocketStats {
     pub accepted: u64,
     /// Connections started, ever.
     pub connected: u64,
+    /// SYNs answered without keeping anything, because too many connections were half-open.
+    pub cookies_sent: u64,
+    /// Connections made of the acknowledgement of such an answer.
+    pub cookies_proved: u64,
+    /// Connections that nobody had accepted, ended for the sake of new ones.
+    pub evicted: u64,
     /// RESETs sent for packets that fit no connection.
     pub resets_sent: u64,
-    /// RESETs withheld by the rate limit.
+    /// RESETs withheld by the rate limit, or because the packet may belong to a handshake.
     pub resets_withheld: u64,
     /// Foreign datagrams delivered to whoever shares the port.
     pub foreign_received: u64,
