@@ -32,8 +32,12 @@ use crate::proto::endpoint::{Endpoint, Shared};
 /// error in the delays that are measured.
 const RECEIVE_MAX: usize = 256;
 
-/// Batches sent per turn, for the same reason.
+/// Batches sent per turn, for the same reason. Small ones may be as many as the datagrams that were received and answered,
+/// so four of those count as one.
 const BATCHES_MAX: usize = 64;
+
+/// Bytes of a batch that costs little more than the call.
+const SMALL: usize = 64;
 
 /// Batches sent between two looks at the clock.
 const BATCHES_PER_CLOCK: usize = 16;
@@ -236,14 +240,19 @@ impl<S: Datagrams> Driver<S> {
             }
         }
         self.batch.set_max_segments(self.sockets.iter().map(Datagrams::max_segments).min().unwrap_or(1));
-        for round in 1..=BATCHES_MAX {
+        let (mut quarters, mut since_clock) = (0, 0);
+        while quarters < 4 * BATCHES_MAX {
             self.batch.clear();
             let Some(path) = self.endpoint.poll_transmit(now, &mut self.batch) else { return Ok(false) };
+            let is_small = self.batch.bytes().len() <= SMALL;
             if !self.send_batch(Unsent { path, skip: 0 })? {
                 return Ok(false);
             }
-            if round % BATCHES_PER_CLOCK == 0 {
+            quarters += if is_small { 1 } else { 4 };
+            since_clock += 1;
+            if since_clock == BATCHES_PER_CLOCK {
                 now = self.clock.now();
+                since_clock = 0;
             }
         }
         Ok(true)
