@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
 
 use super::host::HostId;
 use super::program::Program;
@@ -57,9 +56,8 @@ impl fmt::Display for Side {
 #[derive(Debug, Default)]
 pub(super) struct Flows {
     list: Vec<Flow>,
-    /// Connections whose SYN has not been accepted, by the initiator's address and the id that the SYN carries.
-    /// Never iterated.
-    waiting: HashMap<(SocketAddr, ConnId), FlowId>,
+    /// Connections whose SYN has not been accepted, by the two hosts and the id that the SYN carries. Never iterated.
+    waiting: HashMap<(HostId, HostId, ConnId), FlowId>,
     /// How strangers are served, by the host they come to. Never iterated.
     servants: HashMap<HostId, Traffic>,
     /// Programs that run.
@@ -104,8 +102,9 @@ impl Flows {
     }
 
     /// The SYN of this flow carries that id.
-    pub(super) fn expect(&mut self, flow: FlowId, from: SocketAddr, id: ConnId) {
-        self.waiting.insert((from, id), flow);
+    pub(super) fn expect(&mut self, flow: FlowId, id: ConnId) {
+        let [from, to] = &self.list[flow.0 as usize].ends;
+        self.waiting.insert((from.host, to.host, id), flow);
     }
 
     /// Whoever connects to this host without having been expected is served like this.
@@ -119,14 +118,15 @@ impl Flows {
         strange.map(|(_, index)| FlowId(index))
     }
 
-    /// Whose SYN this is, that came to `host`, and who is to serve it.
+    /// Whose SYN this is, that came to `host` from there, and who is to serve it.
     pub(super) fn claim(
         &mut self,
         host: HostId,
-        from: SocketAddr,
+        from: Option<HostId>,
         id: ConnId,
     ) -> Option<(FlowId, Box<dyn Program>)> {
-        let claimed = self.waiting.remove(&(from, id)).and_then(|flow| {
+        let waiting = from.and_then(|from| self.waiting.remove(&(from, host, id)));
+        let claimed = waiting.and_then(|flow| {
             let program = self.list[flow.0 as usize].acceptor.take()?;
             Some((flow, program))
         });

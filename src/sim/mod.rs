@@ -41,6 +41,7 @@
 //! No clock, no thread, no socket, no chance but the seed. It does not look into packets, except to print them, and
 //! to see whether what a host sends keeps the promises of every [`Oracle`].
 
+mod ailment;
 mod fault;
 mod flow;
 mod host;
@@ -63,9 +64,10 @@ mod traffic;
 mod weather;
 mod world;
 
+pub use ailment::{HostFault, Sleep};
 pub use fault::{Fault, FaultCounts, FaultKind};
 pub use flow::{FlowId, Side};
-pub use host::HostId;
+pub use host::{HostId, SocketError};
 pub use ledger::Exchanged;
 pub use link::{Line, Link, OVERHEAD};
 pub use network::{Direction, LineId};

@@ -37,6 +37,8 @@ pub(super) struct Parcel {
     pub(super) sender: HostId,
     pub(super) to: HostId,
     pub(super) bytes: Vec<u8>,
+    /// Its addressee has moved away.
+    pub(super) astray: bool,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +46,8 @@ pub(super) struct Network {
     /// Two for each line: there and back.
     pipes: Vec<Pipe>,
     routes: HashMap<(HostId, SocketAddr), Route>,
+    /// Who has, or once had, an address. Never iterated.
+    owners: HashMap<SocketAddr, HostId>,
     parcels: Vec<Parcel>,
     /// Places in `parcels` that are free, with their memory.
     free: Vec<u32>,
@@ -85,6 +89,22 @@ impl Network {
 
     pub(super) fn add_route(&mut self, from: HostId, to: (HostId, SocketAddr), line: LineId, way: Direction) {
         self.routes.insert((from, to.1), Route { pipe: line.pipe(way), to: to.0 });
+        self.owners.insert(to.1, to.0);
+    }
+
+    /// Who has, or once had, this address.
+    pub(super) fn owner(&self, addr: SocketAddr) -> Option<HostId> {
+        self.owners.get(&addr).copied()
+    }
+
+    /// The host has another address: whoever could reach it reaches it there, and what is under way does not.
+    pub(super) fn move_host(&mut self, host: HostId, from: SocketAddr, to: SocketAddr) {
+        let leads_there =
+            |(_, addr): &(HostId, SocketAddr), route: &mut Route| route.to == host && *addr == from;
+        let moved: Vec<_> = self.routes.extract_if(leads_there).collect();
+        self.routes.extend(moved.into_iter().map(|((sender, _), route)| ((sender, to), route)));
+        self.owners.insert(to, host);
+        self.parcels.iter_mut().filter(|parcel| parcel.to == host).for_each(|parcel| parcel.astray = true);
     }
 
     pub(super) fn pipe(&self, line: LineId, direction: Direction) -> &Pipe {
@@ -142,11 +162,11 @@ impl Network {
     pub(super) fn store(&mut self, from: SocketAddr, sender: HostId, to: HostId, datagram: &[u8]) -> u32 {
         let index = self.free.pop().unwrap_or_else(|| {
             let index = u32::try_from(self.parcels.len()).expect("fewer than 4 billion datagrams under way");
-            self.parcels.push(Parcel { from, sender, to, bytes: Vec::new() });
+            self.parcels.push(Parcel { from, sender, to, bytes: Vec::new(), astray: false });
             index
         });
         let parcel = &mut self.parcels[index as usize];
-        (parcel.from, parcel.sender, parcel.to) = (from, sender, to);
+        (parcel.from, parcel.sender, parcel.to, parcel.astray) = (from, sender, to, false);
         parcel.bytes.clear();
         parcel.bytes.extend_from_slice(datagram);
         index

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::pattern::Pattern;
 use super::program::{App, Leave, Program, Report};
 use super::quantity::Size;
+use crate::error::CloseReason;
 use crate::proto::endpoint::WriteError;
 
 /// How much one call writes or reads, and how long the program then waits.
@@ -15,16 +16,20 @@ use crate::proto::endpoint::WriteError;
 pub struct Pace {
     chunk: usize,
     gap: Duration,
+    never: bool,
 }
 
 impl Pace {
     /// As much as there is room for, at once.
     pub const FAST: Self = Self::new(16 << 10, Duration::ZERO);
 
+    /// Not at all. Whoever never reads leaves when the connection has ended.
+    pub const NEVER: Self = Self { chunk: 1, gap: Duration::ZERO, never: true };
+
     /// So many bytes (1 to 64 KiB) per call, and so long between calls.
     #[must_use]
     pub const fn new(chunk: usize, gap: Duration) -> Self {
-        Self { chunk: if chunk == 0 { 1 } else { chunk }, gap }
+        Self { chunk: if chunk == 0 { 1 } else { chunk }, gap, never: false }
     }
 }
 
@@ -37,8 +42,8 @@ enum Turns {
     AfterEof,
     /// As much as it has received, until that ends.
     Echo,
-    /// So many bytes each time that it has received so many; `opens` begins.
-    PingPong { bytes: u64, opens: bool },
+    /// `bytes` each time that it has received `per`; `opens` begins.
+    PingPong { bytes: u64, per: u64, opens: bool },
 }
 
 /// How an end of a connection leaves.
@@ -110,11 +115,24 @@ impl Traffic {
     /// Messages of so many bytes go to and fro; neither sends before it has got the other's.
     #[must_use]
     pub const fn ping_pong(rounds: u64, message: Size) -> Self {
-        let (bytes, total) = (message.as_bytes(), Size::bytes(rounds * message.as_bytes()));
+        Self::request_response(rounds, message, message)
+    }
+
+    /// The initiator asks with so many bytes, the acceptor answers with so many, and so on.
+    #[must_use]
+    pub const fn request_response(rounds: u64, request: Size, response: Size) -> Self {
+        let (ask, answer) = (request.as_bytes(), response.as_bytes());
+        let (asks, answers) = (Size::bytes(rounds * ask), Size::bytes(rounds * answer));
         Self {
-            initiator: Plan::new(total, Turns::PingPong { bytes, opens: true }),
-            acceptor: Plan::new(total, Turns::PingPong { bytes, opens: false }),
+            initiator: Plan::new(asks, Turns::PingPong { bytes: ask, per: answer, opens: true }),
+            acceptor: Plan::new(answers, Turns::PingPong { bytes: answer, per: ask, opens: false }),
         }
+    }
+
+    /// A byte goes to and fro at the beginning and again after that long; between, nothing but keepalives.
+    #[must_use]
+    pub const fn idle(quiet: Duration) -> Self {
+        Self::ping_pong(2, Size::bytes(1)).initiator_writes(Pace::new(1, quiet))
     }
 
     /// Like [`bulk`](Self::bulk), in writes of a single byte with that long between them.
@@ -171,6 +189,11 @@ impl Traffic {
         self
     }
 
+    /// Whether somebody reads more slowly than they could.
+    pub(super) fn reads_slowly(&self) -> bool {
+        [self.initiator, self.acceptor].iter().any(|plan| plan.read.never || !plan.read.gap.is_zero())
+    }
+
     /// The programs of the two ends. `key` makes the content of this connection different from that of others.
     pub(super) fn programs(&self, key: u64) -> (Box<dyn Program>, Box<dyn Program>) {
         let (there, back) = (Pattern::new(2 * key), Pattern::new(2 * key + 1));
@@ -195,6 +218,8 @@ struct Peer {
     finished: bool,
     /// Somebody else has ended its direction: the endpoint is closing.
     cut_short: bool,
+    /// It has never read, and the connection has ended well without that.
+    unread: bool,
     report: Report,
 }
 
@@ -210,6 +235,7 @@ impl Peer {
             read_at: Duration::ZERO,
             finished: false,
             cut_short: false,
+            unread: false,
             report: Report::default(),
         }
     }
@@ -222,8 +248,8 @@ impl Peer {
             Turns::AfterEof if eof => self.plan.send,
             Turns::AfterEof => 0,
             Turns::Echo => received,
-            Turns::PingPong { bytes, opens } => {
-                let turns = received / bytes.max(1) + u64::from(opens);
+            Turns::PingPong { bytes, per, opens } => {
+                let turns = received / per.max(1) + u64::from(opens);
                 turns.saturating_mul(bytes).min(self.plan.send)
             }
         }
@@ -280,6 +306,10 @@ impl Peer {
 
     /// Reads what there is; whether that was anything.
     fn read(&mut self, app: &mut App<'_>) -> bool {
+        if self.plan.read.never {
+            self.wait_for_the_end(app);
+            return false;
+        }
         let mut moved = false;
         while !self.report.eof && !self.is_over() {
             if app.now() < self.read_at {
@@ -305,6 +335,15 @@ impl Peer {
         moved
     }
 
+    /// Nobody is woken for the end of a connection while there is something to read, so it looks every second.
+    fn wait_for_the_end(&mut self, app: &mut App<'_>) {
+        match app.handle().close_reason() {
+            Some(CloseReason::Finished) => self.unread = true,
+            Some(reason) => self.report.closed = Some(reason),
+            None => app.wake_at(app.now() + Duration::from_secs(1)),
+        }
+    }
+
     /// Ends its direction once it has nothing to send, and sees whether that was acknowledged.
     fn finish(&mut self, app: &App<'_>) {
         if !self.has_sent_all() || self.report.acked || self.is_over() {
@@ -325,7 +364,7 @@ impl Peer {
     }
 
     const fn is_over(&self) -> bool {
-        self.report.closed.is_some()
+        self.unread || self.report.closed.is_some()
     }
 
     fn parts(&self) -> Option<Leave> {

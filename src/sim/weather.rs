@@ -19,13 +19,14 @@ impl World {
         self.network.pipe_mut(line, direction).set_filter(filter);
     }
 
-    /// All lines are up and without faults from now on, filters included.
+    /// All lines are up and without faults from now on, filters included, and all hosts are [cured](Self::cure).
     pub fn heal(&mut self) {
         for pipe in self.network.pipes_mut() {
             let link = pipe.link_mut();
             *link = link.healed();
             pipe.set_filter(None);
         }
+        self.cure_all();
     }
 
     /// How often each kind of fault has happened so far, on all lines and hosts.

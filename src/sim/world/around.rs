@@ -1,11 +1,12 @@
 //! The world as one of its machines sees it during its turn: the way out, and who is to serve an incoming connection.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use super::Event;
 use crate::proto::batch::{Batch, Path};
 use crate::proto::endpoint::Incoming;
-use crate::sim::fault::Fault;
+use crate::sim::fault::{Fault, FaultKind};
 use crate::sim::flow::{FlowId, Flows, Side};
 use crate::sim::host::{HostId, Outside};
 use crate::sim::network::{Ends, Network, Outlet, Route};
@@ -14,7 +15,7 @@ use crate::sim::program::{Leave, Program, Report};
 use crate::sim::queue::Queue;
 use crate::sim::raw::Wire;
 use crate::sim::trace::{Event as Noted, Trace};
-use crate::wire::ConnId;
+use crate::wire::{ConnId, Packet, Timestamp};
 
 /// What will happen and what has happened, as the network sees them.
 pub(super) struct Agenda<'a> {
@@ -63,6 +64,20 @@ impl Around<'_> {
     }
 }
 
+/// What a packet says about its sender's clock, if that had been set by so many microseconds: its send time, and the
+/// delay that was measured by that clock.
+fn move_stamps(datagram: &mut [u8], shift: u32) {
+    let Ok(Packet { mut header, extensions, .. }) = Packet::decode(datagram) else { return };
+    header.sent_at = Timestamp::new(header.sent_at.get().wrapping_add(shift));
+    if header.delay.is_sample() {
+        header.delay = header.delay.shifted(shift.cast_signed()).as_sample();
+    }
+    let first = extensions.first_id();
+    if let Some(bytes) = datagram.first_chunk_mut() {
+        header.write(first, bytes);
+    }
+}
+
 impl Wire for Around<'_> {
     fn put(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         match self.network.route(self.id, to) {
@@ -79,23 +94,37 @@ impl Wire for Around<'_> {
 }
 
 impl Outside for Around<'_> {
-    fn send(&mut self, path: Path, batch: &Batch) {
+    fn send(&mut self, path: Path, batch: &Batch, which: Range<usize>, shift: u32) {
         let Some(route) = self.network.route(self.id, path.peer) else {
             // As if there were no such network.
-            *self.nowhere += batch.len() as u64;
+            *self.nowhere += which.len() as u64;
             return;
         };
         let (here, there) = ((self.id, path.peer), (route.to, self.addr));
         let least = self.network.least_round_trip(route, self.addr);
-        for datagram in batch.datagrams() {
+        for datagram in batch.datagrams().skip(which.start).take(which.len()) {
             self.oracles.sent(self.now, here, there, datagram, least);
-            self.carry(self.addr, route, datagram);
+            if shift == 0 {
+                self.carry(self.addr, route, datagram);
+            } else {
+                let mut moved = datagram.to_vec();
+                move_stamps(&mut moved, shift);
+                self.carry(self.addr, route, &moved);
+            }
         }
+    }
+
+    fn wake(&mut self, at: u64) {
+        self.queue.push(at, Event::Look(self.id));
+    }
+
+    fn fault(&mut self, kind: FaultKind) {
+        self.network.count(kind);
     }
 
     fn program_for(&mut self, incoming: &Incoming) -> Option<(FlowId, Box<dyn Program>)> {
         let id: ConnId = incoming.syn().id;
-        self.flows.claim(self.id, incoming.peer_addr(), id)
+        self.flows.claim(self.id, self.network.owner(incoming.peer_addr()), id)
     }
 
     fn settled(&mut self, flow: FlowId, side: Side, app: u32) {

@@ -91,6 +91,12 @@ impl World {
         self.nowhere
     }
 
+    /// Datagrams that came to hosts that slept, and found the buffer of the socket full.
+    #[must_use]
+    pub const fn overflowed(&self) -> u64 {
+        self.overflowed
+    }
+
     /// The program of a raw host, to read out what it has seen; `None` if it is another one.
     #[must_use]
     pub fn raw<T: RawProgram>(&self, host: HostId) -> Option<&T> {

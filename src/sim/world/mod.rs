@@ -6,6 +6,7 @@
 mod around;
 mod look;
 mod run;
+mod sleep;
 mod watched;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::around::Around;
+use super::fault::FaultKind;
 use super::flow::{FlowId, Flows, Side};
 use super::host::{Host, HostId};
 use super::link::Line;
@@ -29,6 +31,7 @@ use crate::config::Config;
 use crate::proto::endpoint::Handle;
 use crate::stats::StreamStats;
 use crate::time::Instant;
+use crate::wire::ConnId;
 
 /// Hosts, the lines between them, and time.
 pub struct World {
@@ -46,6 +49,8 @@ pub struct World {
     events: u64,
     /// Datagrams to where nobody is.
     nowhere: u64,
+    /// Datagrams that found the buffer of a socket full.
+    overflowed: u64,
     livelock: Option<HostId>,
     oracles: Oracles,
 }
@@ -97,6 +102,7 @@ impl World {
             scratch: vec![0; 64 << 10],
             events: 0,
             nowhere: 0,
+            overflowed: 0,
             livelock: None,
             oracles: Oracles::default(),
         }
@@ -177,6 +183,7 @@ impl World {
     /// The host is gone, its connections and programs with it, without a word to anybody.
     pub fn vanish(&mut self, host: HostId) {
         self.note(Noted::Changed("vanishes", host));
+        self.count_fault(FaultKind::DroppedFuture);
         let (machine, mut outside) = self.split(host);
         match machine {
             Machine::Host(host) => host.vanish(&mut outside),
@@ -197,8 +204,38 @@ impl World {
 impl World {
     /// Starts a connection now, with the two programs of `traffic` at its ends.
     pub fn start(&mut self, from: HostId, to: HostId, traffic: &Traffic) -> FlowId {
-        let (initiator, acceptor) = traffic.programs(u64::from(self.flows.len()));
+        let (initiator, acceptor) = self.programs(traffic);
         self.connect(from, to, initiator, acceptor)
+    }
+
+    /// Starts so many connections, one now and one each time that `every` has passed; [`flows`](Self::flows) tells
+    /// which. For many short ones.
+    pub fn start_many(&mut self, from: HostId, to: HostId, traffic: &Traffic, count: u32, every: Duration) {
+        let traffic = *traffic;
+        (0..count).for_each(|number| {
+            self.later(every * number, move |world| {
+                world.start(from, to, &traffic);
+            });
+        });
+    }
+
+    fn programs(&mut self, traffic: &Traffic) -> (Box<dyn Program>, Box<dyn Program>) {
+        if traffic.reads_slowly() {
+            self.count_fault(FaultKind::SlowReader);
+        }
+        traffic.programs(u64::from(self.flows.len()))
+    }
+
+    /// All connections, in the order in which they were started.
+    pub fn flows(&self) -> impl Iterator<Item = FlowId> {
+        (0..self.flows.len()).map(FlowId::new)
+    }
+
+    /// Starts a connection with an id of your own, on which the initiator will receive: for ids that collide, and ids
+    /// that are used again.
+    pub fn start_as(&mut self, from: HostId, to: HostId, id: ConnId, traffic: &Traffic) -> FlowId {
+        let (initiator, acceptor) = self.programs(traffic);
+        self.connect_as(from, to, Some(id), initiator, acceptor)
     }
 
     /// Starts a connection now, with programs of your own at its ends.
@@ -209,13 +246,27 @@ impl World {
         initiator: Box<dyn Program>,
         acceptor: Box<dyn Program>,
     ) -> FlowId {
+        self.connect_as(from, to, None, initiator, acceptor)
+    }
+
+    /// The same with a connection id of your own, on which the initiator will receive. If it is in use towards that
+    /// host, the connection [ends at once](crate::CloseReason::IdInUse).
+    pub fn connect_as(
+        &mut self,
+        from: HostId,
+        to: HostId,
+        id: Option<ConnId>,
+        initiator: Box<dyn Program>,
+        acceptor: Box<dyn Program>,
+    ) -> FlowId {
         let flow = self.flows.add([from, to], acceptor);
-        let (source, peer) = (self.addr(from), self.addr(to));
+        let peer = self.addr(to);
         let now = self.now;
         let (machine, mut outside) = self.split_host(from);
-        let app = machine.connect(now, peer, flow, initiator, &mut outside);
-        if let Some(id) = machine.handle(app).map(|handle| handle.conn_ids().recv) {
-            self.flows.expect(flow, source, id);
+        let app = machine.connect(now, (peer, id), flow, initiator, &mut outside);
+        let started = machine.handle(app).filter(|handle| handle.close_reason().is_none());
+        if let Some(id) = started.map(|handle| handle.conn_ids().recv) {
+            self.flows.expect(flow, id);
         }
         self.turn(from);
         flow
@@ -279,14 +330,14 @@ impl World {
     ///
     /// # Panics
     /// If it is a raw host.
-    fn machine(&self, id: HostId) -> &Host {
+    pub(super) fn machine(&self, id: HostId) -> &Host {
         match &self.machines[id.get()] {
             Machine::Host(host) => host,
             Machine::Raw(_) => panic!("{id} has no endpoint"),
         }
     }
 
-    fn machine_mut(&mut self, id: HostId) -> &mut Host {
+    pub(super) fn machine_mut(&mut self, id: HostId) -> &mut Host {
         match &mut self.machines[id.get()] {
             Machine::Host(host) => host,
             Machine::Raw(_) => panic!("{id} has no endpoint"),

@@ -93,7 +93,7 @@ impl World {
         self.events += 1;
         match event {
             Event::Arrive(parcel, host) => self.arrive(parcel, host),
-            Event::Look(host) => self.look(host),
+            Event::Look(host) => self.look_or_wake(host),
             Event::Timer(host) => self.timer(host),
             Event::Alarm(host, app) => {
                 self.machine_mut(host).alarm_rang(app, at);
@@ -131,7 +131,14 @@ impl World {
 
     /// A datagram, and those for the same host that arrive at the same moment and are next.
     fn arrive(&mut self, first: u32, id: HostId) {
+        if self.network.parcel(first).astray {
+            self.nowhere += 1;
+            return self.network.release(first);
+        }
         let Machine::Host(host) = &mut self.machines[id.get()] else { return self.call_raw(id, Some(first)) };
+        if host.asleep {
+            return self.arrive_in_sleep(first, id);
+        }
         let (delay, idle) = (nanos(host.turn_delay), host.inbox.is_empty());
         host.inbox.push(first);
         let mut arrivals = 1;
@@ -139,6 +146,7 @@ impl World {
             && at == self.now
             && to == id
             && arrivals < ARRIVALS_MAX
+            && !self.network.parcel(parcel).astray
         {
             self.queue.pop();
             self.events += 1;
@@ -152,22 +160,39 @@ impl World {
         }
     }
 
-    fn look(&mut self, id: HostId) {
-        let Self { machines, network, trace, oracles, now, .. } = self;
-        let Machine::Host(host) = &mut machines[id.get()] else { return };
-        let mut inbox = std::mem::take(&mut host.inbox);
-        if host.is_alive() {
-            for &parcel in &inbox {
-                let parcel = network.parcel(parcel);
-                trace.note(*now, Noted::Arrived(Datagram::new(parcel.sender, id, &parcel.bytes)));
-                oracles.arrived(*now, id, parcel.from, &parcel.bytes);
-            }
-            host.receive(*now, inbox.iter().map(|&parcel| network.parcel(parcel)));
+    fn look_or_wake(&mut self, id: HostId) {
+        match &self.machines[id.get()] {
+            Machine::Host(host) if host.asleep && host.wakes_at == self.now => self.wake_up(id),
+            _ => self.look(id),
         }
-        inbox.drain(..).for_each(|parcel| network.release(parcel));
-        host.inbox = inbox;
-        let cause = if host.is_overdue(*now) { Turn::Other } else { Turn::Arrivals };
-        self.turn_for(id, cause);
+    }
+
+    pub(super) fn look(&mut self, id: HostId) {
+        let mut more = true;
+        while more {
+            let Self { machines, network, trace, oracles, now, .. } = self;
+            let Machine::Host(host) = &mut machines[id.get()] else { return };
+            if host.asleep {
+                return;
+            }
+            let mut inbox = std::mem::take(&mut host.inbox);
+            let looked_at = inbox.len().min(ARRIVALS_MAX);
+            if host.is_alive() {
+                for &parcel in &inbox[..looked_at] {
+                    let parcel = network.parcel(parcel);
+                    trace.note(*now, Noted::Arrived(Datagram::new(parcel.sender, id, &parcel.bytes)));
+                    oracles.arrived(*now, id, parcel.from, &parcel.bytes);
+                }
+                host.receive(*now, inbox[..looked_at].iter().map(|&parcel| network.parcel(parcel)));
+            }
+            inbox.drain(..looked_at).for_each(|parcel| network.release(parcel));
+            more = !inbox.is_empty();
+            host.inbox = inbox;
+            host.inbox_bytes = 0;
+            // What has waited for something else goes out now too.
+            let other = looked_at == 0 || host.is_overdue(*now) || host.is_blocked();
+            self.turn_for(id, if other { Turn::Other } else { Turn::Arrivals });
+        }
     }
 
     /// Calls a raw program about this datagram, or else because of its alarm.
@@ -202,14 +227,14 @@ impl World {
         }
     }
 
-    pub(super) fn turn(&mut self, host: HostId) {
+    pub(in crate::sim) fn turn(&mut self, host: HostId) {
         self.turn_for(host, Turn::Other);
     }
 
     fn turn_for(&mut self, host: HostId, cause: Turn) {
         let now = self.now;
         let (Machine::Host(machine), mut outside) = self.split(host) else { return };
-        if !machine.is_alive() {
+        if !machine.is_alive() || machine.asleep {
             return;
         }
         let outcome = machine.turn(now, &mut outside);

@@ -1,25 +1,39 @@
 //! One machine in the world: an [`Endpoint`] and the programs that use it, driven as production drives them.
 //!
 //! Stands where the driver stands, with the same verbs in the same order. Reads no clock: its time is the world's,
-//! counted from wherever its own clock is said to have started.
+//! seen through a clock of its own that may be wrong.
+
+mod bell;
+mod clock;
+mod socket;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::ops::Range;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+pub use self::socket::SocketError;
+
+use self::bell::{Bell, Bells};
+use self::clock::HostClock;
+use self::socket::{Refusal, Socket};
+use super::fault::FaultKind;
 use super::flow::{FlowId, Side};
 use super::ledger::{Exchanged, Ledger};
 use super::network::Parcel;
 use super::pipe::nanos;
 use super::program::{App, Leave, Program, Report};
+use super::seed::Rng;
+use super::strike::Strike;
 use crate::config::Config;
 use crate::error::CloseReason;
 use crate::proto::batch::{Batch, Path, SocketId};
 use crate::proto::endpoint::{Endpoint, Handle, Incoming, Lease};
 use crate::stats::StreamStats;
 use crate::time::Instant;
+use crate::wire::{ConnId, SeqNr};
 
 /// Which host of a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,8 +63,12 @@ impl fmt::Display for HostId {
 
 /// What a host needs of the world during a turn.
 pub(super) trait Outside {
-    /// Puts datagrams on the wire.
-    fn send(&mut self, path: Path, batch: &Batch);
+    /// Puts some datagrams of a batch on the wire, their timestamps moved by so many microseconds.
+    fn send(&mut self, path: Path, batch: &Batch, which: Range<usize>, shift: u32);
+    /// The host wants a turn then, nanoseconds.
+    fn wake(&mut self, at: u64);
+    /// Something has gone wrong on the host.
+    fn fault(&mut self, kind: FaultKind);
     /// Who is to serve this incoming connection; nobody, and it is refused.
     fn program_for(&mut self, incoming: &Incoming) -> Option<(FlowId, Box<dyn Program>)>;
     /// Where the program of that flow and side has come to live.
@@ -86,8 +104,13 @@ pub(super) struct Host {
     batch: Batch,
     addr: SocketAddr,
     socket: SocketId,
-    clock_start: Instant,
+    pub(super) clock: HostClock,
+    out: Socket,
+    /// What of `batch` waits for room in the socket: its path, and where it begins.
+    unsent: Option<(Path, usize)>,
     apps: Vec<Running>,
+    /// How the programs' tasks are treated.
+    tasks: Tasks,
     bells: Arc<Bells>,
     /// Kept for its memory.
     rung: Vec<u32>,
@@ -102,8 +125,27 @@ pub(super) struct Host {
     pub(super) turn_delay: Duration,
     /// What has arrived and waits.
     pub(super) inbox: Vec<u32>,
+    /// How many bytes may wait while it sleeps.
+    pub(super) inbox_max: usize,
+    /// It does nothing, and its clock shows something else when it wakes up.
+    pub(super) asleep: bool,
+    /// When that ends, nanoseconds.
+    pub(super) wakes_at: u64,
+    /// What waits, as the system counts it.
+    pub(super) inbox_bytes: usize,
     /// When the world will call for its timers, nanoseconds.
     pub(super) timer_at: u64,
+}
+
+/// What the runtime does to programs.
+#[derive(Debug)]
+struct Tasks {
+    /// Nobody is stepped before that, nanoseconds.
+    paused_until: u64,
+    /// Which steps are taken twice: by a task that is dropped at once, and by another one.
+    dropped: Strike,
+    steps: u64,
+    rng: Rng,
 }
 
 /// A program and its end of a connection.
@@ -111,6 +153,7 @@ struct Running {
     flow: FlowId,
     side: Side,
     program: Box<dyn Program>,
+    bell: Arc<Bell>,
     waker: Waker,
     /// Until it leaves.
     handle: Option<Handle>,
@@ -121,6 +164,8 @@ struct Running {
 
 impl Host {
     pub(super) fn new(addr: SocketAddr, config: Arc<Config>, seed: [u8; 32], clock_start: Instant) -> Self {
+        let inbox_max = config.socket_buffer;
+        let mut rng = Rng::new(u64::from_le_bytes(seed[..8].try_into().expect("eight bytes")));
         let mut endpoint = Endpoint::new(Arc::clone(&config), seed);
         let socket = endpoint.add_socket(addr);
         let shared = endpoint.shared();
@@ -133,8 +178,11 @@ impl Host {
             batch: Batch::new(BATCH_SEGMENTS),
             addr,
             socket,
-            clock_start,
+            clock: HostClock::new(clock_start),
+            out: Socket::new(rng.fork()),
+            unsent: None,
             apps: Vec::new(),
+            tasks: Tasks { paused_until: 0, dropped: Strike::never(), steps: 0, rng },
             listener: Bell::waker(&bells, Bell::LISTENER),
             bells,
             rung: Vec::new(),
@@ -144,6 +192,10 @@ impl Host {
             alive: true,
             turn_delay: Duration::ZERO,
             inbox: Vec::new(),
+            inbox_max,
+            asleep: false,
+            wakes_at: NEVER,
+            inbox_bytes: 0,
             timer_at: NEVER,
         };
         // The first look registers the waker.
@@ -172,14 +224,14 @@ impl Host {
     }
 
     /// What its clock shows when the world's shows `now`, nanoseconds.
-    pub(super) fn local(&self, now: u64) -> Instant {
-        self.clock_start + Duration::from_micros(now / 1000)
+    pub(super) const fn local(&self, now: u64) -> Instant {
+        self.clock.at(now)
     }
 
     /// When, on the world's clock, it wants to be called; not before `now`.
     pub(super) fn next_timeout(&self, now: u64) -> Option<u64> {
         let at = self.endpoint.poll_timeout()?;
-        Some(nanos(at.since(self.clock_start)).max(now))
+        Some(self.clock.when(at, now))
     }
 
     /// Whether its timer is due.
@@ -222,12 +274,12 @@ impl Host {
     pub(super) fn connect(
         &mut self,
         now: u64,
-        peer: SocketAddr,
+        (peer, id): (SocketAddr, Option<ConnId>),
         flow: FlowId,
         program: Box<dyn Program>,
         outside: &mut impl Outside,
     ) -> u32 {
-        let handle = self.endpoint.shared().connect(peer, None);
+        let handle = self.endpoint.shared().connect(peer, id);
         self.endpoint.handle_mail(self.local(now));
         let index = self.install(flow, Side::Initiator, handle, program, outside);
         if !self.alive {
@@ -244,19 +296,86 @@ impl Host {
             if self.endpoint.poll_timeout().is_some_and(|at| at <= local) {
                 self.endpoint.handle_timeout(local);
             }
-            while let Some(path) = self.endpoint.poll_transmit(local, &mut self.batch) {
-                let account = self.ledger.account_mut(path.peer);
-                account.out_packets += self.batch.len() as u64;
-                account.out_bytes += self.batch.bytes().len() as u64;
-                outside.send(path, &self.batch);
-            }
+            self.send(now, outside);
             self.step_programs(now, outside);
             let overdue = self.endpoint.poll_timeout().is_some_and(|at| at <= local);
-            if !overdue && !self.endpoint.has_work() && !self.endpoint.shared().has_mail() {
+            let can_send = self.unsent.is_none() && self.endpoint.has_work();
+            if !overdue && !can_send && !self.endpoint.shared().has_mail() {
                 return Ok(());
             }
         }
         Err(Livelock)
+    }
+
+    fn send(&mut self, now: u64, outside: &mut impl Outside) {
+        let local = self.local(now);
+        if let Some((path, from)) = self.unsent {
+            if now < self.out.full_until {
+                return;
+            }
+            // The wait for the socket must not look like a delay of the path.
+            self.batch.restamp(from, local);
+            if !self.send_batch(now, path, from, outside) {
+                return;
+            }
+        }
+        while let Some(path) = self.endpoint.poll_transmit(local, &mut self.batch) {
+            if !self.send_batch(now, path, 0, outside) {
+                return;
+            }
+        }
+    }
+
+    /// Returns whether the socket has room for more; what did not fit is kept otherwise.
+    fn send_batch(&mut self, now: u64, path: Path, from: usize, outside: &mut impl Outside) -> bool {
+        let (to, refusal) = self.out.attempt(now, &self.batch, from);
+        if to > from {
+            let size = self.batch.segment_size();
+            let account = self.ledger.account_mut(path.peer);
+            account.out_packets += (to - from) as u64;
+            account.out_bytes += (self.batch.bytes().len().min(to * size) - from * size) as u64;
+            outside.send(path, &self.batch, from..to, self.clock.shift());
+        }
+        self.unsent = match refusal {
+            Some(Refusal::Full(until)) => {
+                outside.wake(until);
+                Some((path, to))
+            }
+            Some(Refusal::Lost) | None => None,
+        };
+        if refusal.is_some() {
+            outside.fault(FaultKind::SocketError);
+        }
+        self.unsent.is_none()
+    }
+
+    /// Whether something waits for room in the socket.
+    pub(super) const fn is_blocked(&self) -> bool {
+        self.unsent.is_some()
+    }
+
+    /// Which attempts to send fail, and how.
+    pub(super) const fn set_socket_error(&mut self, trouble: Option<(Strike, SocketError)>) {
+        self.out.set_trouble(trouble);
+    }
+
+    /// Nobody is stepped before that, nanoseconds.
+    pub(super) const fn pause_programs(&mut self, until: u64) {
+        self.tasks.paused_until = until;
+    }
+
+    /// Which steps are taken twice: by a task that is dropped at once, and then by another one.
+    pub(super) const fn drop_tasks(&mut self, which: Strike) {
+        self.tasks.dropped = which;
+    }
+
+    pub(super) const fn set_addr(&mut self, addr: SocketAddr) {
+        self.addr = addr;
+    }
+
+    /// The packet number of connections that start from now on; by chance, if there is none.
+    pub(super) const fn set_first_seq(&mut self, seq: Option<SeqNr>) {
+        self.endpoint.set_first_seq(seq);
     }
 
     /// It is gone, without a word to anybody.
@@ -311,11 +430,13 @@ impl Host {
         outside: &mut impl Outside,
     ) -> u32 {
         let index = u32::try_from(self.apps.len()).expect("fewer than 4 billion programs");
+        let bell = Bell::new(&self.bells, index);
         self.apps.push(Running {
             flow,
             side,
             program,
-            waker: Bell::waker(&self.bells, index),
+            waker: Waker::from(Arc::clone(&bell)),
+            bell,
             handle: Some(handle),
             alarm_at: NEVER,
             stats: StreamStats::default(),
@@ -326,6 +447,9 @@ impl Host {
     }
 
     fn step_programs(&mut self, now: u64, outside: &mut impl Outside) {
+        if now < self.tasks.paused_until {
+            return;
+        }
         let mut rung = std::mem::take(&mut self.rung);
         loop {
             self.bells.take(&mut rung);
@@ -335,11 +459,23 @@ impl Host {
             for &index in &rung {
                 match index {
                     Bell::LISTENER => self.accept(outside),
-                    _ => self.apps[index as usize].step(index, now, outside),
+                    _ => self.step_program(index, now, outside),
                 }
             }
         }
         self.rung = rung;
+    }
+
+    fn step_program(&mut self, index: u32, now: u64, outside: &mut impl Outside) {
+        let app = &mut self.apps[index as usize];
+        let Tasks { dropped, steps, rng, .. } = &mut self.tasks;
+        *steps += 1;
+        if app.handle.is_some() && dropped.hits(*steps, rng) {
+            outside.fault(FaultKind::DroppedFuture);
+            app.step(index, now, outside);
+            app.replace_task();
+        }
+        app.step(index, now, outside);
     }
 
     fn accept(&mut self, outside: &mut impl Outside) {
@@ -381,6 +517,12 @@ impl Running {
         }
     }
 
+    /// The task that waited is gone, and whoever wakes it wakes nobody.
+    fn replace_task(&mut self) {
+        self.bell = self.bell.replaced();
+        self.waker = Waker::from(Arc::clone(&self.bell));
+    }
+
     fn leave(&mut self, how: Leave, outside: &mut impl Outside) {
         let Some(handle) = self.handle.take() else { return };
         self.stats = handle.stats();
@@ -397,52 +539,5 @@ impl fmt::Debug for Host {
             .field("addr", &self.addr)
             .field("endpoint", &self.endpoint)
             .finish_non_exhaustive()
-    }
-}
-
-/// Who has been woken and not been stepped since.
-#[derive(Debug, Default)]
-struct Bells {
-    rung: Mutex<Vec<u32>>,
-}
-
-impl Bells {
-    fn ring(&self, index: u32) {
-        let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
-        // Twice in a row is once.
-        if rung.last() != Some(&index) {
-            rung.push(index);
-        }
-    }
-
-    fn take(&self, into: &mut Vec<u32>) {
-        into.clear();
-        std::mem::swap(&mut *self.rung.lock().unwrap_or_else(PoisonError::into_inner), into);
-    }
-}
-
-/// The waker of one program.
-#[derive(Debug)]
-struct Bell {
-    bells: Arc<Bells>,
-    index: u32,
-}
-
-impl Bell {
-    /// Stands for the one who accepts.
-    const LISTENER: u32 = u32::MAX;
-
-    fn waker(bells: &Arc<Bells>, index: u32) -> Waker {
-        Waker::from(Arc::new(Self { bells: Arc::clone(bells), index }))
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.bells.ring(self.index);
     }
 }
