@@ -260,6 +260,9 @@ impl World {
 
     fn afflict_machine(&mut self, host: HostId, fault: HostFault) {
         let now = self.now_nanos();
+        if matches!(fault, HostFault::ClockJump(_)) {
+            self.note_jump(host);
+        }
         let machine = self.machine_mut(host);
         match fault {
             HostFault::ClockSkew(ppm) => machine.clock.set_ppm(now, ppm),

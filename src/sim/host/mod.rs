@@ -67,6 +67,8 @@ pub(super) trait Outside {
     fn send(&mut self, path: Path, batch: &Batch, which: Range<usize>, shift: u32);
     /// The host wants a turn then, nanoseconds.
     fn wake(&mut self, at: u64);
+    /// What leaves next was to leave earlier, and has been given up meanwhile perhaps.
+    fn unblocked(&mut self);
     /// Something has gone wrong on the host.
     fn fault(&mut self, kind: FaultKind);
     /// Who is to serve this incoming connection; nobody, and it is refused.
@@ -315,6 +317,7 @@ impl Host {
             }
             // The wait for the socket must not look like a delay of the path.
             self.batch.restamp(from, local);
+            outside.unblocked();
             if !self.send_batch(now, path, from, outside) {
                 return;
             }

@@ -19,6 +19,9 @@ use crate::wire::{Kind, Packet, SeqNr};
 /// RFC 6298 §2.1: before anything was measured, timeouts take a second.
 const UNMEASURED: Duration = Duration::from_secs(1);
 
+/// No packet has to stay away for longer than that, nanoseconds.
+pub(super) const FLOOR_MAX: u64 = UNMEASURED.as_nanos() as u64;
+
 /// Clocks of hosts run up to 500 ppm wrong and count microseconds; a sixty-fourth and a millisecond forgive that.
 const SLACK: (u64, u64) = (64, 1_000_000);
 

@@ -118,6 +118,10 @@ impl Outside for Around<'_> {
         self.queue.push(at, Event::Look(self.id));
     }
 
+    fn unblocked(&mut self) {
+        self.oracles.excuse_repeats(self.now, self.id);
+    }
+
     fn fault(&mut self, kind: FaultKind) {
         self.network.count(kind);
     }

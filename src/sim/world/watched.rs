@@ -23,6 +23,11 @@ impl World {
         self.oracles.oversee(raw);
     }
 
+    /// The clock of this host has jumped forwards.
+    pub(in crate::sim) fn note_jump(&mut self, host: HostId) {
+        self.oracles.excuse_repeats(self.now, host);
+    }
+
     /// One event. A panic is a violation too, and nothing goes on after it.
     pub(super) fn step(&mut self) {
         if let Err(cause) = catch_unwind(AssertUnwindSafe(|| self.step_unwatched())) {
@@ -45,8 +50,12 @@ impl World {
         let Self { oracles, machines, .. } = self;
         let Machine::Host(host) = &mut machines[id.get()] else { return };
         let looked_at = host.next_looked_at();
-        let waiting = looked_at.and_then(|app| host.handle(app));
         oracles.turned(cause);
+        if host.is_blocked() {
+            // It cannot have done all there was to do.
+            return;
+        }
+        let waiting = looked_at.and_then(|app| host.handle(app));
         oracles.look(id, host.endpoint(), host.config(), waiting);
     }
 }
