@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where Rust code of the repository lives.
-const ROOTS: &[&str] = &["src", "tests", "examples", "benches", "fuzz/fuzz_targets"];
+const ROOTS: &[&str] = &["src", "tests", "examples", "benches", "fuzz/fuzz_targets", "fuzz/src"];
 const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 70;
 

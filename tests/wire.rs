@@ -1,11 +1,9 @@
-//! Packets nobody has thought of: random bytes, nearly right packets, the seeds of the fuzz target.
+//! Packets nobody has thought of: random bytes, nearly right packets.
 //!
 //! What a decoded packet must be is said in `reference`; here is only where the packets come from.
 #![expect(clippy::unwrap_used, reason = "a test stops where something does not work")]
 
 mod reference;
-
-use std::path::Path;
 
 use ebbtide::wire::{
     ConnId, Delay, EncodeError, Extensions, ExtensionsBuf, Header, Kind, Packet, Sack, SackBits, SeqNr,
@@ -52,16 +50,6 @@ fn any_datagram() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// Whether libutp takes the packet that carries this extension, and BEP 29 allows it.
-fn is_welcome(is_first: bool, id: u8, len: usize) -> bool {
-    match id {
-        0 => false,
-        1 => len > 0 && len.is_multiple_of(4) && len <= 255,
-        2 => len == 8,
-        _ => !is_first && len <= 255,
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -106,7 +94,7 @@ proptest! {
         let mut buf = ExtensionsBuf::new();
         let mut taken = Vec::new();
         for (id, data) in &wanted {
-            let welcome = is_welcome(taken.is_empty(), *id, data.len());
+            let welcome = reference::is_welcome(taken.is_empty(), *id, data.len());
             prop_assert_eq!(buf.push(*id, data).is_ok(), welcome, "id {} with {} bytes", id, data.len());
             if welcome {
                 taken.push((*id, data.as_slice()));
@@ -151,18 +139,4 @@ fn a02_refusals_to_build_say_why() {
     let refused = buf.push(3, &[0; 4]).unwrap_err();
     assert_eq!(refused, EncodeError::FirstId);
     assert!(refused.to_string().contains("libutp"));
-}
-
-#[test]
-fn a05_the_seeds_of_the_fuzz_target_are_read_as_the_slow_reader_reads_them() {
-    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
-    if !fuzz.exists() {
-        return; // The published package comes without it.
-    }
-    let mut seeds = 0;
-    for entry in std::fs::read_dir(fuzz.join("corpus/decode")).unwrap() {
-        reference::check(&std::fs::read(entry.unwrap().path()).unwrap());
-        seeds += 1;
-    }
-    assert!(seeds >= 10, "the corpus is where this test looks for it");
 }

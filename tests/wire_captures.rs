@@ -5,39 +5,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod recorded;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
 
 use ebbtide::wire::{Extension, Kind, Packet};
-use pcap_parser::PcapCapture;
 
-/// Ethernet, IPv4 without options, UDP.
-const FRAMING: usize = 14 + 20 + 8;
-
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/captures")
-}
-
-/// Name, and per datagram the source port and the bytes.
-fn captures() -> BTreeMap<String, Vec<(u16, Vec<u8>)>> {
-    let mut captures = BTreeMap::new();
-    for entry in fs::read_dir(folder()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "pcap") {
-            let bytes = fs::read(&path).unwrap();
-            let capture = PcapCapture::from_file(&bytes).unwrap();
-            let datagrams = capture.blocks.iter().map(|frame| {
-                let port = u16::from_be_bytes(frame.data[34..36].try_into().unwrap());
-                (port, frame.data[FRAMING..].to_vec())
-            });
-            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            captures.insert(name, datagrams.collect());
-        }
-    }
-    captures
-}
+use recorded::{captures, folder};
 
 /// One line for the packet, one more for each extension.
 fn dissect(port: u16, packet: &Packet<'_>) -> String {

@@ -1,7 +1,7 @@
 //! A second, slow reader of packets, written from the format alone, and the comparison of the real one with it.
 //!
 //! Shares no code with the crate: it copies everything, walks byte by byte, and looks at each bit of a mask alone.
-//! The property tests and the fuzz target both end here.
+//! The property tests and the fuzz targets both end here.
 
 use ebbtide::wire::{DecodeError, Packet, SeqNr};
 
@@ -52,6 +52,16 @@ pub(crate) fn check(datagram: &[u8]) {
             assert_eq!(packet.encoded_len(), datagram.len());
         }
         (decoded, found) => panic!("{decoded:?}, but the slow reader found {found:?}"),
+    }
+}
+
+/// Whether libutp takes the packet that carries this extension, and BEP 29 allows it.
+pub(crate) fn is_welcome(is_first: bool, id: u8, len: usize) -> bool {
+    match id {
+        0 => false,
+        1 => len > 0 && len.is_multiple_of(4) && len <= 255,
+        2 => len == 8,
+        _ => !is_first && len <= 255,
     }
 }
 

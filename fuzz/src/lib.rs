@@ -1,0 +1,40 @@
+//! What each fuzz target does with its input, in functions that an ordinary test can call too.
+//!
+//! `fuzz_targets/` hands these functions to libFuzzer, `tests/fuzz_corpus.rs` of the crate replays the committed
+//! inputs through them. A function returns if all is well and panics if not. It reads no clock and no source of
+//! chance, so an input does the same every time.
+
+#![forbid(unsafe_code)]
+
+mod connection;
+mod datagram;
+mod duo;
+mod endpoint;
+mod outgoing;
+mod pair;
+mod pattern;
+mod peer;
+#[path = "../../tests/reference/mod.rs"]
+mod reference;
+mod sack;
+mod script;
+mod settings;
+mod tasks;
+
+pub use connection::connection;
+pub use datagram::{chain, decode, round_trip};
+pub use endpoint::endpoint;
+pub use pair::{config, pair};
+pub use sack::sack;
+
+/// All of them, by the names of their binaries and of the folders of their inputs.
+pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+    ("decode", decode),
+    ("round_trip", round_trip),
+    ("chain", chain),
+    ("sack", sack),
+    ("connection", connection),
+    ("endpoint", endpoint),
+    ("pair", pair),
+    ("config", config),
+];
