@@ -242,6 +242,9 @@ impl World {
         if !matches!(fault, HostFault::SocketError(..) | HostFault::DropTasks(_) | HostFault::Vanish) {
             self.count_fault(kind);
         }
+        if matches!(fault, HostFault::Suspend(..) | HostFault::ClockStep(_) | HostFault::WrapStart { .. }) {
+            self.note_timeless(host);
+        }
         match fault {
             HostFault::PortRebind => {
                 let mut addr = self.addr(host);

@@ -53,8 +53,8 @@ pub enum Oracle {
     /// No packet is sent twice within the smallest possible round trip, except to probe a shut window, or once for
     /// three duplicate acknowledgements.
     Repeats,
-    /// What arrives causes at most one packet without data (two once a FIN is out, for the sake of other
-    /// implementations), and packets without data do not answer each other for ever.
+    /// What arrives causes at most one packet without data (the same acknowledgement under two numbers in a row is one,
+    /// for the sake of other implementations), and packets without data do not answer each other for ever.
     PingPong,
     /// When the last connection is gone, so are its routes and timers.
     Leftovers,

@@ -4,7 +4,8 @@ use super::{Oracle, Verdict, violated};
 use crate::config::Config;
 use crate::proto::endpoint::Endpoint;
 
-/// How many timers of connections that have changed their minds an endpoint may keep besides.
+/// How many timers of connections that have changed their minds an endpoint may keep, besides two for each connection
+/// that it had when it last swept.
 const TIMERS_LEFT_OVER: usize = 65;
 
 /// How much an endpoint holds.
@@ -28,14 +29,14 @@ impl Sizes {
         }
     }
 
-    /// After a turn.
-    pub(super) fn check(self, config: &Config) -> Verdict {
+    /// After a turn of a host that had at most `peak` connections since it last had none.
+    pub(super) fn check(self, peak: usize, config: &Config) -> Verdict {
         let Self { connections, half_open, routes, timers, ready } = self;
         let bounds = [
             ("connections", connections, config.max_connections),
             ("half-open connections", half_open, config.half_open),
             ("routes", routes, connections + half_open),
-            ("timers", timers, 2 * connections + TIMERS_LEFT_OVER),
+            ("timers", timers, 2 * peak + TIMERS_LEFT_OVER),
         ];
         for (what, is, most) in bounds {
             if is > most {

@@ -281,7 +281,7 @@ fn tables_that_grow_beyond_their_bounds_or_are_not_cleared_are_seen() {
     let within = tables::Sizes { connections: 1, half_open: 1, routes: 2, timers: 2, ready: 0 };
     let empty = tables::Sizes::default();
     let check = |sizes: tables::Sizes| {
-        sizes.check(&Config::default().max_connections(2)).err().map(|(oracle, _)| oracle)
+        sizes.check(1, &Config::default().max_connections(2)).err().map(|(oracle, _)| oracle)
     };
     assert_eq!((check(within), check(empty)), (None, None));
     assert_eq!(check(tables::Sizes { connections: 3, ..within }), Some(Oracle::Memory));

@@ -39,6 +39,11 @@ pub(in crate::sim) struct Oracles {
     overseen: Vec<HostId>,
     /// Hosts that have reason to repeat what they have just sent, and since when, nanoseconds.
     excused: Vec<(HostId, u64)>,
+    /// Hosts that cannot tell a round trip: their clock has stood still, or stamps packets with another time than the one
+    /// by which it measures delays.
+    timeless: Vec<HostId>,
+    /// The most connections that each host had since it last had none.
+    peaks: Vec<usize>,
 }
 
 /// One host and one address that it talks to.
@@ -94,6 +99,13 @@ impl Oracles {
         self.excused.push((host, now));
     }
 
+    /// What this host takes for a round trip may be less than one from now on.
+    pub(in crate::sim) fn note_timeless(&mut self, host: HostId) {
+        if !self.timeless.contains(&host) {
+            self.timeless.push(host);
+        }
+    }
+
     /// This host has no endpoint.
     pub(in crate::sim) fn note_raw(&mut self, host: HostId) {
         self.raw.push(host);
@@ -130,9 +142,9 @@ impl Oracles {
             pair.ledger.sent(datagram.len(), packet.as_ref()).map_err(|text| (Oracle::Amplification, text));
         if let Some(packet) = &packet {
             match packet.header.kind {
-                Kind::State | Kind::Reset => pair.stimuli.answered(caused_by),
-                kind => {
-                    pair.stimuli.spoke(kind == Kind::Fin);
+                Kind::State | Kind::Reset => pair.stimuli.answered(&packet.header, caused_by),
+                _ => {
+                    pair.stimuli.spoke();
                     let least = pair.least;
                     let repeats = pair.repeats.entry(sending_id(packet)).or_default();
                     let again = repeats.sent(now, packet, least).map_err(|text| (Oracle::Repeats, text));
@@ -143,7 +155,8 @@ impl Oracles {
         // Who is told lies about what has arrived may give up what has.
         let lies = self.streams.is_void([host, reverse.0]) || self.raw.contains(&reverse.0);
         let excused = || self.excused.iter().any(|&(who, at)| who == host && now <= at + repeats::FLOOR_MAX);
-        if matches!(wrong, Err((Oracle::Repeats, _))) && (lies || excused()) {
+        let timeless = || self.timeless.contains(&host);
+        if matches!(wrong, Err((Oracle::Repeats, _))) && (lies || excused() || timeless()) {
             return;
         }
         self.take(wrong.map_err(|(oracle, text)| (oracle, format!("{host} to {peer}: {text}"))));
@@ -207,7 +220,13 @@ impl Oracles {
         config: &Config,
         waiting: Option<&Handle>,
     ) {
-        let verdict = Sizes::of(endpoint).check(config);
+        let sizes = Sizes::of(endpoint);
+        if host.get() >= self.peaks.len() {
+            self.peaks.resize(host.get() + 1, 0);
+        }
+        let peak = &mut self.peaks[host.get()];
+        *peak = if sizes.connections == 0 { 0 } else { sizes.connections.max(*peak) };
+        let verdict = sizes.check(*peak, config);
         self.take(verdict.map_err(|(oracle, text)| (oracle, format!("{host}: {text}"))));
         if let Some(what) = waiting.and_then(Handle::waits_in_vain) {
             self.report(Oracle::Progress, format_args!("{host}: {what}"));

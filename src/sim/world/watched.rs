@@ -28,6 +28,11 @@ impl World {
         self.oracles.excuse_repeats(self.now, host);
     }
 
+    /// What this host takes for a round trip may be less than one from now on.
+    pub(in crate::sim) fn note_timeless(&mut self, host: HostId) {
+        self.oracles.note_timeless(host);
+    }
+
     /// One event. A panic is a violation too, and nothing goes on after it.
     pub(super) fn step(&mut self) {
         if let Err(cause) = catch_unwind(AssertUnwindSafe(|| self.step_unwatched())) {
