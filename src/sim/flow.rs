@@ -112,6 +112,10 @@ impl Flows {
         self.servants.insert(host, traffic);
     }
 
+    pub(super) fn serves(&self, host: HostId) -> bool {
+        self.servants.contains_key(&host)
+    }
+
     /// Connections of strangers to this host, in the order in which they were accepted.
     pub(super) fn served(&self, host: HostId) -> impl Iterator<Item = FlowId> {
         let strange = self.list.iter().zip(0..).filter(move |(flow, _)| flow.strange == Some(host));

@@ -45,6 +45,7 @@ mod ailment;
 mod fault;
 mod flow;
 mod host;
+pub mod hostile;
 mod ledger;
 mod link;
 mod network;

@@ -278,6 +278,12 @@ impl World {
         self.flows.serve(host, *traffic);
     }
 
+    pub(super) fn serve_if_not(&mut self, host: HostId, traffic: &Traffic) {
+        if !self.flows.serves(host) {
+            self.serve(host, traffic);
+        }
+    }
+
     /// The connections that [`serve`](Self::serve) has brought about on this host so far. They have a program on the
     /// acceptor's side only.
     pub fn served(&self, host: HostId) -> impl Iterator<Item = FlowId> {
