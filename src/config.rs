@@ -50,6 +50,7 @@ pub struct Config {
     pub(crate) accept_queue: usize,
     pub(crate) connections_per_address: Option<usize>,
     pub(crate) connections_per_network: Option<usize>,
+    pub(crate) max_memory: usize,
     pub(crate) send_buffer: usize,
     pub(crate) receive_buffer: usize,
     pub(crate) receive_buffer_max: usize,
@@ -78,10 +79,11 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_connections: 4096,
-            half_open: 48,
+            half_open: 32,
             accept_queue: 128,
             connections_per_address: Some(64),
             connections_per_network: Some(256),
+            max_memory: 1 << 30,
             send_buffer: 1 << 20,
             receive_buffer: 1 << 20,
             receive_buffer_max: 16 << 20,
@@ -133,6 +135,7 @@ impl Config {
     pub fn swarm() -> Self {
         Self::default()
             .max_connections(65_536)
+            .max_memory(2 << 30)
             .half_open(512)
             .accept_queue(4096)
             .send_buffer(256 << 10)
@@ -152,13 +155,14 @@ impl Config {
         self
     }
 
-    /// Most incoming connections that are kept although their initiator has not proved its address (default 48; 1 to
-    /// 65,536). Each may cost 2.7 KiB, so the default is 128 KiB that forged packets can take up.
+    /// Most incoming connections that are kept although their initiator has not proved its address (default 32; 1 to
+    /// 65,536). Each may cost 3 KiB, so by default forged packets take up less than 128 KiB.
     ///
     /// Beyond it a SYN is answered without keeping anything (SYN cookies), and offered to the application once the
     /// initiator has proved its address. All initiators of this crate do that at once; others do with the first data
-    /// that they send. A server that speaks first, to peers of other make that connect by the dozen at the same moment,
-    /// wants a higher number. Beyond 8 from one address (IPv6: from one /64) the same happens, unless it is a loopback or private one.
+    /// that they send. A server that speaks first, to peers of other make that connect by the dozen at the same
+    /// moment, wants a higher number. Beyond 8 from one address (IPv6: from one /64) the same happens, unless it is a
+    /// loopback or private one.
     #[must_use]
     pub const fn half_open(mut self, count: usize) -> Self {
         self.half_open = count;
@@ -190,6 +194,18 @@ impl Config {
     #[must_use]
     pub const fn connections_per_network(mut self, count: Option<usize>) -> Self {
         self.connections_per_network = count;
+        self
+    }
+
+    /// Bytes of memory that all connections together may take, buffers included (default 1 GiB; at least 1 MiB).
+    ///
+    /// Above half of it receive windows stop growing, and a connection that holds more than its share is given no
+    /// more: what would make its buffers grow is dropped and sent again, and writing to it waits. Above four fifths no
+    /// new connections come in. Connections take memory as they use it, so it is mostly peers that do not read, do
+    /// not acknowledge, or leave gaps who get there.
+    #[must_use]
+    pub const fn max_memory(mut self, bytes: usize) -> Self {
+        self.max_memory = bytes;
         self
     }
 
@@ -406,6 +422,7 @@ impl Config {
                 "1 to 1,000,000, or none",
                 self.connections_per_network.is_none_or(|count| (1..=1_000_000).contains(&count)),
             ),
+            ("max_memory", "at least 1 MiB", self.max_memory >= 1 << 20),
             ("send_buffer", "4 KiB to 256 MiB", (4096..=MIB_256).contains(&self.send_buffer)),
             ("receive_buffer", "4 KiB to 256 MiB", (4096..=MIB_256).contains(&self.receive_buffer)),
             (

@@ -37,7 +37,8 @@ pub enum CloseReason {
     IdInUse,
     /// The endpoint already has [`Config::max_connections`](crate::Config::max_connections).
     TooManyConnections,
-    /// The endpoint has no socket that can reach an address of that kind (family, or port 0).
+    /// The endpoint has no socket that can reach an address of that kind (family, or port 0), or the system knows no
+    /// way to the peer.
     Unreachable,
 }
 
@@ -74,7 +75,7 @@ impl fmt::Display for CloseReason {
             Self::EndpointClosed => "the socket was closed",
             Self::IdInUse => "the connection id is in use towards this peer",
             Self::TooManyConnections => "too many connections",
-            Self::Unreachable => "no local socket can reach this address",
+            Self::Unreachable => "no way leads to this address",
         })
     }
 }

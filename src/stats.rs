@@ -87,6 +87,9 @@ pub struct DropStats {
     /// [`Config::connections_per_address`](crate::Config::connections_per_address) or
     /// [`Config::connections_per_network`](crate::Config::connections_per_network).
     pub too_many_of_source: u64,
+    /// SYNs, first packets of connections, and packets that would have made a buffer larger, for want of memory
+    /// ([`Config::max_memory`](crate::Config::max_memory)).
+    pub out_of_memory: u64,
     /// SYNs whose ids collide with a connection that we have.
     pub id_collision: u64,
     /// RESETs that fit no connection, or whose numbers did not fit.
@@ -125,6 +128,8 @@ pub struct SocketStats {
     pub connections: usize,
     /// Connections that somebody started towards us and whose address is not proved.
     pub half_open: usize,
+    /// Bytes of memory that connections and their buffers take, those included that are over and still held.
+    pub memory: usize,
     /// Connections accepted, ever.
     pub accepted: u64,
     /// Connections started, ever.

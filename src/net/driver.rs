@@ -281,6 +281,11 @@ impl<S: Datagrams> Driver<S> {
                 Err(error) => {
                     tracing::trace!(%error, peer = %path.peer, "sending");
                     self.counts.send_errors += 1;
+                    if is_without_way(&error)
+                        && let Some(first) = self.batch.datagrams().nth(skip)
+                    {
+                        self.endpoint.handle_undeliverable(path, first, CloseReason::Unreachable);
+                    }
                     // Some systems report an ICMP answer to an earlier datagram here, and have sent nothing.
                     let about_another = is_answer_to_another(&error);
                     if !(about_another && std::mem::take(&mut may_repeat)) {
@@ -354,6 +359,11 @@ fn socket_id(index: usize) -> SocketId {
 /// Whether an error says that the transport is gone for good.
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// Whether the system knows no way to where this datagram was to go.
+fn is_without_way(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable)
 }
 
 /// Whether an error of sending is the answer to something that was sent earlier.

@@ -304,6 +304,7 @@ impl Connection {
                 }
                 if let Some(deserved) = self.tuner.delivered(now, bytes)
                     && deserved > self.recv.limit()
+                    && self.window_may_grow
                 {
                     self.recv.set_limit(deserved.min(self.config.receive_buffer_max));
                 }

@@ -47,7 +47,7 @@ use crate::config::Config;
 use crate::error::CloseReason;
 use crate::stats::StreamStats;
 use crate::time::Instant;
-use crate::wire::{HEADER_LEN, SeqNr};
+use crate::wire::{HEADER_LEN, Kind, Packet, SeqNr};
 
 /// Ours: bytes of UDP payload that pass PPPoE and the common tunnels over IPv4.
 const MTU_IPV4: u16 = 1400;
@@ -118,6 +118,7 @@ pub struct Connection {
     acks: AckPolicy,
     updates: WindowUpdates,
     tuner: WindowTuner,
+    window_may_grow: bool,
     peer: Peer,
     flight: RecentFlight,
     challenge: Option<Challenge>,
@@ -223,6 +224,7 @@ impl Connection {
             acks: AckPolicy::new(config.ack_delay),
             updates: WindowUpdates::default(),
             tuner: WindowTuner::default(),
+            window_may_grow: true,
             peer: Peer::new(now),
             flight: RecentFlight::default(),
             challenge: None,
@@ -314,6 +316,26 @@ impl Connection {
     #[must_use]
     pub fn memory(&self) -> usize {
         self.send.memory_bytes() + self.recv.memory_bytes()
+    }
+
+    /// Whether the receive window may grow from now on. It may at the beginning.
+    pub const fn let_window_grow(&mut self, may: bool) {
+        self.window_may_grow = may;
+    }
+
+    /// Bytes by which taking in this packet would make the buffers larger, about.
+    #[must_use]
+    pub fn growth_for(&self, packet: &Packet<'_>) -> usize {
+        match packet.header.kind {
+            Kind::Data | Kind::Fin => self.recv.growth_for(packet.header.seq, packet.payload),
+            _ => 0,
+        }
+    }
+
+    /// Whether anything written has not been acknowledged.
+    #[must_use]
+    pub fn has_unacked(&self) -> bool {
+        self.send.queued_bytes() > 0
     }
 
     /// Numbers about this connection.

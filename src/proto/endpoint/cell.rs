@@ -18,6 +18,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 use super::clock::Clock;
+use super::gauge::{Charge, Gauge};
 use super::waiters::{Interest, Waiters};
 use crate::error::CloseReason;
 use crate::proto::batch::{Batch, Path};
@@ -41,6 +42,8 @@ pub(super) struct Cell {
 pub(super) struct Inner {
     pub(super) conn: Connection,
     pub(super) waiters: Waiters,
+    /// What it has on the endpoint's gauge.
+    charge: Charge,
     /// Packets and deadlines of this connection are of a clock of its own.
     clock: Clock,
     /// The place in the driver's tables, once it has one.
@@ -50,6 +53,12 @@ pub(super) struct Inner {
     /// The handshake was over at some time, whatever happened then.
     connected: bool,
 }
+
+/// Measured: bytes of a connection without buffers: itself, its controller, its places in tables and queues.
+pub(super) const CONNECTION_BYTES: usize = 3072;
+
+/// Ours: bytes that may be written to an idle connection even if memory is tight: a few packets.
+const WRITE_LEAST: usize = 4096;
 
 /// What tasks wait for.
 pub(super) const CONNECT: Interest = Interest::kind(0);
@@ -69,9 +78,10 @@ pub(super) struct Visit {
 }
 
 impl Cell {
-    pub(super) fn new(path: Path, conn: Connection, clock: Clock) -> Arc<Self> {
-        let inner =
-            Inner { conn, waiters: Waiters::default(), clock, key: None, dirty: false, connected: false };
+    pub(super) fn new(path: Path, conn: Connection, clock: Clock, gauge: &Arc<Gauge>) -> Arc<Self> {
+        let charge = Charge::new(gauge, CONNECTION_BYTES);
+        let waiters = Waiters::default();
+        let inner = Inner { conn, waiters, charge, clock, key: None, dirty: false, connected: false };
         Arc::new(Self { path, inner: Mutex::new(inner) })
     }
 
@@ -89,6 +99,7 @@ impl Cell {
     pub(super) fn fail(&self, reason: CloseReason, woken: &mut Vec<Waker>) {
         let mut inner = self.lock();
         inner.conn.fail(reason);
+        inner.weigh();
         inner.collect(woken);
     }
 }
@@ -106,14 +117,35 @@ impl Inner {
         self.conn.start(clock.shown(now), self.conn.path(), ids, first_seq);
     }
 
-    /// Takes in a packet that was routed here.
-    pub(super) fn handle_packet(&mut self, now: Instant, packet: &Packet<'_>) {
+    /// Takes in a packet that was routed here, unless there is no memory for what it carries. Returns whether it did.
+    pub(super) fn handle_packet(&mut self, now: Instant, packet: &Packet<'_>) -> bool {
+        let room = self.charge.room();
+        self.conn.let_window_grow(room.is_none());
+        if room.is_some_and(|room| self.conn.growth_for(packet) > room) {
+            return false;
+        }
         self.conn.handle_packet(self.clock.shown(now), packet);
+        self.weigh();
+        true
+    }
+
+    /// Bytes that the application may write now, however much room there is; `None` if there is enough for all.
+    pub(super) fn writable(&self) -> Option<usize> {
+        let room = self.charge.room()?;
+        // What is acknowledged, or the peer's silence, brings the writer back. Without either it could wait for ever.
+        let may_wait = self.conn.has_unacked();
+        Some(if may_wait { room } else { room.max(WRITE_LEAST) })
+    }
+
+    /// Reports what the buffers take. To be called after whatever may have changed it.
+    pub(super) fn weigh(&mut self) {
+        self.charge.update(self.conn.memory());
     }
 
     /// Does whatever is overdue.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.conn.handle_timeout(self.clock.shown(now));
+        self.weigh();
     }
 
     /// Whether the handshake was over at some time.
@@ -126,6 +158,7 @@ impl Inner {
         self.dirty = false;
         let filled = self.conn.poll_transmit(self.clock.shown(now), batch);
         batch.set_clock(self.clock.ahead());
+        self.weigh();
         self.collect(woken);
         Visit {
             filled,

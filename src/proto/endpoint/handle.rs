@@ -117,7 +117,7 @@ impl Handle {
     /// # Errors
     /// Our direction has been ended, or the connection has.
     pub fn poll_write(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, WriteError>> {
-        self.poll(cx, WRITE, |inner| written(inner.conn.write(data)))
+        self.poll(cx, WRITE, |inner| written(write(inner, data)))
     }
 
     /// Like [`poll_write`](Self::poll_write), from several pieces in turn.
@@ -129,7 +129,7 @@ impl Handle {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<Result<usize, WriteError>> {
-        self.poll(cx, WRITE, |inner| write_all_pieces(&mut inner.conn, pieces))
+        self.poll(cx, WRITE, |inner| write_all_pieces(inner, pieces))
     }
 
     /// Like [`poll_write`](Self::poll_write), without waiting: `Pending` if there is no room.
@@ -137,7 +137,7 @@ impl Handle {
     /// # Errors
     /// As for writing.
     pub fn try_write(&self, data: &[u8]) -> Poll<Result<usize, WriteError>> {
-        self.with(|inner, _| written(inner.conn.write(data)))
+        self.with(|inner, _| written(write(inner, data)))
     }
 
     /// Like [`poll_write_vectored`](Self::poll_write_vectored), without waiting.
@@ -145,13 +145,14 @@ impl Handle {
     /// # Errors
     /// As for writing.
     pub fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> Poll<Result<usize, WriteError>> {
-        self.with(|inner, _| write_all_pieces(&mut inner.conn, pieces))
+        self.with(|inner, _| write_all_pieces(inner, pieces))
     }
 
     /// Ready once writing would not have to wait: room, or an error.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll(cx, WRITE, |inner| match inner.conn.write_refusal() {
             Some(WriteOutcome::Full) => Poll::Pending,
+            None if inner.writable() == Some(0) => Poll::Pending,
             _ => Poll::Ready(()),
         })
     }
@@ -262,6 +263,7 @@ impl Handle {
         let (result, post) = {
             let mut inner = self.cell.lock();
             let result = verb(&mut inner, &mut woken);
+            inner.weigh();
             (result, inner.post_due())
         };
         if let Some(key) = post {
@@ -323,10 +325,19 @@ const fn written(outcome: WriteOutcome) -> Poll<Result<usize, WriteError>> {
     }
 }
 
-fn write_all_pieces(conn: &mut Connection, pieces: &[IoSlice<'_>]) -> Poll<Result<usize, WriteError>> {
+/// Writes as much as there is room for, in the buffer and in the memory of the endpoint.
+fn write(inner: &mut Inner, data: &[u8]) -> WriteOutcome {
+    let most = inner.writable().unwrap_or(usize::MAX).min(data.len());
+    if most == 0 && !data.is_empty() {
+        return inner.conn.write_refusal().unwrap_or(WriteOutcome::Full);
+    }
+    inner.conn.write(&data[..most])
+}
+
+fn write_all_pieces(inner: &mut Inner, pieces: &[IoSlice<'_>]) -> Poll<Result<usize, WriteError>> {
     let mut total = 0;
     for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
-        match conn.write(piece) {
+        match write(inner, piece) {
             WriteOutcome::Written(bytes) => {
                 total += bytes;
                 if bytes < piece.len() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::cell::Cell;
 use super::clock::Clock;
+use super::gauge::Gauge;
 use super::handle::Handle;
 use super::mailbox::{Decision, Verdict};
 use super::shared::Lease;
@@ -90,7 +91,11 @@ impl Incoming {
         let (cell, verdict) = match self.proved.take() {
             Some(cell) => (cell, Verdict::AcceptProved),
             None => {
-                let cell = self.offer.request.create(Arc::clone(self.lease.config()), Connection::accept);
+                let cell = self.offer.request.create(
+                    Arc::clone(self.lease.config()),
+                    self.lease.gauge(),
+                    Connection::accept,
+                );
                 (Arc::clone(&cell), Verdict::Accept(cell))
             }
         };
@@ -123,11 +128,13 @@ impl Request {
     pub(super) fn create(
         &self,
         config: Arc<Config>,
+        gauge: &Arc<Gauge>,
         accept: fn(Arc<Config>, Path, &Syn, SeqNr, Instant) -> Connection,
     ) -> Arc<Cell> {
         // As it arrived by the connection's own clock.
         let syn = Syn { arrived: self.clock.shown(self.syn.arrived), ..self.syn };
-        Cell::new(self.path, accept(config, self.path, &syn, self.first_seq, syn.arrived), self.clock)
+        let conn = accept(config, self.path, &syn, self.first_seq, syn.arrived);
+        Cell::new(self.path, conn, self.clock, gauge)
     }
 }
 

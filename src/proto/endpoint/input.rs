@@ -7,8 +7,11 @@ use std::slice::Chunks;
 
 use super::routes::Route;
 use super::sockets::{is_answerable, normal};
+use super::waiters::wake_all;
 use super::{Endpoint, Started};
+use crate::error::CloseReason;
 use crate::proto::batch::Path;
+use crate::proto::conn::Connection;
 use crate::stats::DropStats;
 use crate::storage::Key;
 use crate::time::Instant;
@@ -68,18 +71,21 @@ impl Endpoint {
             return behind.next();
         };
         let mut inner = entry.cell.lock();
-        inner.handle_packet(now, packet);
+        let mut dropped = u64::from(!inner.handle_packet(now, packet));
         let other = loop {
             let Some(datagram) = behind.next() else { break None };
             match Packet::decode(datagram) {
                 Ok(packet) if is_ordinary(&packet) && packet.header.conn_id == id => {
-                    inner.handle_packet(now, &packet);
+                    dropped += u64::from(!inner.handle_packet(now, &packet));
                 }
                 _ => break Some(datagram),
             }
         };
         drop(inner);
         self.ready.push(key, &mut entry.queued);
+        if dropped > 0 {
+            self.drop_counted(|stats| stats.out_of_memory += dropped);
+        }
         other
     }
 
@@ -123,6 +129,26 @@ impl Endpoint {
         if !believed {
             self.drop_counted(|dropped| dropped.bad_reset += 1);
         }
+    }
+
+    /// The system says that a datagram of ours was not delivered, and which: `datagram` is at least its header.
+    ///
+    /// Such news may be forged (ICMP), so it only spares time: a connection of ours that still waits for the answer
+    /// to this very SYN fails at once, with `reason`, instead of when it would have given up. Returns whether one did.
+    /// A connection that is open, or that the peer started, never hears of it.
+    pub fn handle_undeliverable(&mut self, path: Path, datagram: &[u8], reason: CloseReason) -> bool {
+        let Ok(Packet { header, .. }) = Packet::decode(datagram) else { return false };
+        let Some(Route::Live(key)) = self.routes.get(path, header.conn_id) else { return false };
+        let Some(entry) = self.entries.get_mut(key) else { return false };
+        let is_our_syn = header.kind == Kind::Syn && entry.started == Started::ByUs(header.seq);
+        let still_waits = |conn: &Connection| !conn.is_confirmed() && conn.close_reason().is_none();
+        if !is_our_syn || !still_waits(&entry.cell.lock().conn) {
+            return false;
+        }
+        entry.cell.fail(reason, &mut self.woken);
+        self.ready.push(key, &mut entry.queued);
+        wake_all(&mut self.woken);
+        true
     }
 
     /// Answers a packet that is for nobody, if the limits allow it.

@@ -25,6 +25,7 @@ mod cell;
 mod clock;
 mod cookies;
 mod foreign;
+mod gauge;
 mod handle;
 mod incoming;
 mod input;

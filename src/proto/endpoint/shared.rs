@@ -14,6 +14,7 @@ use bytes::Bytes;
 use super::cell::Cell;
 use super::clock::Clock;
 use super::foreign::{FOREIGN_BYTES_MAX, Foreign, ForeignError};
+use super::gauge::Gauge;
 use super::handle::Handle;
 use super::incoming::Incoming;
 use super::mailbox::{DRAINED, FOREIGN, FOREIGN_ROOM, INCOMING, Mailbox, Open, Proved};
@@ -32,6 +33,7 @@ use crate::wire::ConnId;
 /// [`close`](Self::close).
 pub struct Shared {
     config: Arc<Config>,
+    gauge: Arc<Gauge>,
     mailbox: Mutex<Mailbox>,
     stats: Mutex<SocketStats>,
 }
@@ -47,7 +49,7 @@ impl Shared {
         let reachable = path.is_some();
         let path = path.unwrap_or(Path { socket: SocketId::new(0), peer });
         let conn = Connection::connect(Arc::clone(&self.config), path);
-        let cell = Cell::new(path, conn, Clock::default());
+        let cell = Cell::new(path, conn, Clock::default(), &self.gauge);
         let open = Open { cell: Arc::clone(&cell), id };
         let refusal = if reachable {
             self.post(|mailbox, _| match mailbox.is_closed() {
@@ -181,13 +183,19 @@ impl Shared {
 /// The endpoint as a whole.
 impl Shared {
     pub(super) fn new(config: Arc<Config>) -> Arc<Self> {
-        Arc::new(Self { config, mailbox: Mutex::default(), stats: Mutex::default() })
+        let gauge = Gauge::new(config.max_memory);
+        Arc::new(Self { config, gauge, mailbox: Mutex::default(), stats: Mutex::default() })
     }
 
     /// The settings of the endpoint.
     #[must_use]
     pub const fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// How much memory the connections hold.
+    pub(super) const fn gauge(&self) -> &Arc<Gauge> {
+        &self.gauge
     }
 
     /// A reason for the endpoint to live.
@@ -233,7 +241,8 @@ impl Shared {
     /// Numbers about the endpoint.
     #[must_use]
     pub fn stats(&self) -> SocketStats {
-        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+        let stats = *self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        SocketStats { memory: self.gauge.total(), ..stats }
     }
 
     /// Adds to the numbers: what the endpoint cannot know, such as system calls, comes from outside.

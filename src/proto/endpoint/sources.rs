@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::proto::batch::Path;
 
 /// Ours: connections of one source whose address is not proved, undecided ones included. A flood with one forged
-/// address takes no more than a sixth of the default [`half_open`](Config::half_open) table.
+/// address takes no more than a quarter of the default [`half_open`](Config::half_open) table.
 pub(super) const HALF_OPEN_PER_SOURCE: u32 = 8;
 
 /// The counts. At most two entries for each connection and each undecided SYN.

@@ -13,7 +13,7 @@
 //! A SYN waits in the backlog until the application decides, and is answered by that decision: accepted by our first
 //! packet, refused by a RESET, ignored by nothing. From then on it is a whole connection that holds its tongue until
 //! the initiator has acknowledged exactly that first packet. Both together, undecided SYNs and accepted connections
-//! without proof, are *half-open*, and cost up to 2.7 KiB each (measured: a connection without buffers, and its places
+//! without proof, are *half-open*, and cost up to 3 KiB each (measured: a connection without buffers, and its places
 //! in tables and queues), because an application that accepts at once turns each SYN into a connection. They may be
 //! forged, all of them.
 //!
@@ -71,6 +71,7 @@ enum Plan {
 enum Full {
     Connections,
     Source,
+    Memory,
     Queue,
 }
 
@@ -79,6 +80,7 @@ impl Full {
         match self {
             Self::Connections => dropped.too_many_connections += 1,
             Self::Source => dropped.too_many_of_source += 1,
+            Self::Memory => dropped.out_of_memory += 1,
             Self::Queue => dropped.backlog_full += 1,
         }
     }
@@ -135,6 +137,8 @@ impl Endpoint {
             Some(Full::Connections)
         } else if self.sources.is_full(Sources::counted(path), &self.config) {
             Some(Full::Source)
+        } else if self.shared.gauge().refuses() {
+            Some(Full::Memory)
         } else if self.backlog.len() + reception.proved >= self.config.accept_queue {
             Some(Full::Queue)
         } else {
@@ -205,7 +209,7 @@ impl Endpoint {
         // The number may be that of the epoch before.
         let clock = Clock::new(self.cookies.clock(path, id, syn_seq));
         let request = Request { path, syn, first_seq: ack.next(), clock };
-        let cell = request.create(Arc::clone(&self.config), Connection::accept_proved);
+        let cell = request.create(Arc::clone(&self.config), self.shared.gauge(), Connection::accept_proved);
         cell.lock().handle_packet(now, packet);
         debug_assert!(cell.lock().conn.is_confirmed(), "checked by the same rule");
         self.cookies.spend(now, path, id, syn_seq);

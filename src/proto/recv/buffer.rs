@@ -167,6 +167,21 @@ impl ReceiveBuffer {
         self.unread.capacity() + self.held.memory_bytes()
     }
 
+    /// Bytes of memory that [`insert`](Self::insert) would take for this packet, about. One that others wait for makes
+    /// them move from slots into the ring, and does not count.
+    #[must_use]
+    pub fn growth_for(&self, seq: SeqNr, payload: &[u8]) -> usize {
+        match seq.distance_from(self.cumulative) {
+            ..=0 => 0,
+            1 if self.held.contains(self.cumulative, 2) => 0,
+            1 => self.unread.growth_for(payload.len()),
+            ahead => {
+                let with = self.held.memory_with(usize::from(ahead.unsigned_abs()), payload);
+                with.saturating_sub(self.held.memory_bytes())
+            }
+        }
+    }
+
     /// The most that [`memory_bytes`](Self::memory_bytes) comes to, whatever is sent: twice the limit, or 96 KiB, and
     /// the one packet that a gap was waiting for.
     #[must_use]

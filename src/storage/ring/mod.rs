@@ -159,6 +159,16 @@ impl ByteRing {
         self.memory.len()
     }
 
+    /// Bytes of memory that writing so many more would take.
+    #[must_use]
+    pub fn growth_for(&self, bytes: usize) -> usize {
+        let needed = self.len + bytes;
+        if needed <= self.memory.len() {
+            return 0;
+        }
+        self.capacity_for(needed).saturating_sub(self.memory.len())
+    }
+
     /// Where in the memory the byte `offset` after the first one is.
     const fn position(&self, offset: usize) -> usize {
         let straight = self.head + offset;
@@ -169,8 +179,13 @@ impl ByteRing {
     #[cold]
     fn grow(&mut self, needed: usize) {
         debug_assert!(needed <= self.limit, "growing to {needed} beyond {}", self.limit);
+        self.resize(self.capacity_for(needed));
+    }
+
+    /// The capacity that growing for `needed` bytes leads to.
+    fn capacity_for(&self, needed: usize) -> usize {
         let doubled = needed.max(self.memory.len().saturating_mul(2)).max(FIRST_CAPACITY);
-        self.resize(doubled.next_power_of_two().min(self.limit));
+        doubled.next_power_of_two().min(self.limit)
     }
 
     /// Moves into memory for `capacity` bytes, which are enough for what is held.

@@ -163,3 +163,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn growth_is_known_before_it_happens() {
+    let mut ring = ByteRing::new(20_000);
+    for len in [1, 4095, 1, 100, 4096, 5000, 3000, 3000] {
+        let (before, growth) = (ring.capacity(), ring.growth_for(len));
+        ring.write(&vec![0; len]);
+        assert_eq!(ring.capacity(), before + growth, "{len}");
+    }
+}

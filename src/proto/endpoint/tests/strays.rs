@@ -207,3 +207,40 @@ fn sources_that_cannot_be_answered_are_dropped() {
     }
     assert_eq!((side.dropped().bad_source, side.endpoint.routes_len()), (4, 0));
 }
+
+#[test]
+fn t16_an_undeliverable_syn_fails_its_connection_at_once_and_nothing_else_believes_such_news() {
+    let mut pair = Pair::new(Config::default());
+    let path = pair.a.path(pair.b.addr);
+    let (open, _theirs) = pair.connect();
+    let trying = pair.a.lease.connect(stranger(1), Some(ConnId::new(100)));
+    let sent = pair.a.turn(pair.now);
+    let syn = sent[0].1.clone();
+    let header = Packet::decode(&syn).unwrap().header;
+    let to = pair.a.path(stranger(1));
+    let forged = [
+        bytes(Header { seq: header.seq.next(), ..header }, b""),
+        bytes(Header { conn_id: header.conn_id.next(), ..header }, b""),
+        bytes(Header { kind: Kind::Data, ..header }, b""),
+        syn[..19].to_vec(),
+    ];
+    for datagram in forged {
+        assert!(!pair.a.endpoint.handle_undeliverable(to, &datagram, CloseReason::Refused));
+    }
+    assert!(!pair.a.endpoint.handle_undeliverable(path, &syn, CloseReason::Refused), "from elsewhere");
+    assert_eq!(trying.close_reason(), None);
+    assert!(pair.a.endpoint.handle_undeliverable(to, &syn, CloseReason::Refused));
+    assert_eq!(trying.poll_connected(&mut cx()), Poll::Ready(Err(CloseReason::Refused)));
+    assert!(!pair.a.endpoint.handle_undeliverable(to, &syn, CloseReason::Refused), "once");
+
+    let ids = open.conn_ids();
+    for id in [ids.recv, ids.send] {
+        for seq in (0..=u16::MAX).step_by(3) {
+            let guess = Header { conn_id: id, seq: SeqNr::new(seq), ..header };
+            pair.a.endpoint.handle_undeliverable(path, &bytes(guess, b""), CloseReason::Refused);
+        }
+    }
+    assert_eq!(open.close_reason(), None);
+    assert!(pair.a.turn(pair.now).is_empty());
+    assert_eq!(pair.a.endpoint.connections(), 1);
+}
