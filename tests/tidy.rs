@@ -38,6 +38,27 @@ const IMPURE: &[&str] = &[
 const UNFINISHED: &[&str] =
     &["TODO", "FIXME", "XXX", "HACK", "todo!(", "unimplemented!(", "dbg!(", "#[ignore"];
 
+/// Tables whose hash is not keyed by the endpoint: peers choose addresses and ids, and could choose them to collide.
+/// What the standard library draws for itself would also make a replay do something else.
+const UNKEYED: &[&str] = &[
+    "HashMap::new",
+    "HashMap::default",
+    "HashMap::with_capacity",
+    "HashMap::from",
+    "HashSet::new",
+    "HashSet::default",
+    "HashSet::with_capacity",
+    "HashSet::from",
+    "DefaultHasher",
+    "FxHash",
+    "FxHasher",
+    "fxhash",
+    "rustc_hash",
+    "ahash",
+    "fnv",
+    "nohash",
+];
+
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: &[&str] = &["utils", "util", "helpers", "common", "misc", "types"];
 
@@ -253,6 +274,23 @@ fn time_and_chance_come_in_through_the_door() {
         for (line, code) in source.code() {
             for word in IMPURE.iter().filter(|word| names(code, word)) {
                 complaints.add(&source.path, line, format!("`{word}` in a pure floor"));
+            }
+        }
+    }
+    complaints.finish();
+}
+
+#[test]
+fn t05_tables_that_strangers_have_a_say_in_hash_with_a_key() {
+    let mut complaints = Complaints::default();
+    for source in sources().iter().filter(|source| source.is_in("src/proto")) {
+        for (line, code) in source.code().take(source.tests_from()) {
+            for word in UNKEYED.iter().filter(|word| names(code, word)) {
+                complaints.add(&source.path, line, format!("`{word}`: use the endpoint's `Keyed`"));
+            }
+            let typed = ["HashMap<", "HashSet<"].iter().any(|table| code.contains(table));
+            if typed && !code.contains("Keyed") {
+                complaints.add(&source.path, line, "a table without the endpoint's `Keyed`");
             }
         }
     }
