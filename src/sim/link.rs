@@ -1,17 +1,21 @@
 //! One direction of a path: how fast it is, how long, how much it buffers, and what it does to packets.
 //!
 //! ```text
-//!   filter · down · MTU ─▶ tail-drop queue ─▶ rate ─▶ loss · corruption ─▶ propagation · jitter ─▶ reorder · duplicate
+//!   filter · down · MTU · policer ─▶ queue ─▶ rate ─▶ loss · corruption ─▶ propagation · jitter ─▶ reorder · duplicate
 //! ```
 //!
-//! A packet's whole fate is decided when it is handed over, so it costs one event. That means that a change of
-//! [`Link`] concerns packets handed over after it; those under way arrive as they would have.
+//! Where nothing that happens later can matter, a packet's whole fate is decided when it is handed over, so it costs
+//! one event. That means that a change of [`Link`] concerns packets handed over after it; those under way arrive as
+//! they would have.
 //!
 //! This is how a link is set up; what it does with packets is in `pipe.rs`.
 
 use std::fmt;
 use std::time::Duration;
 
+use super::discipline::{Discipline, Limits};
+use super::fault::{FaultKind, Faults, LinkFault, Overtaken};
+use super::pipe::nanos;
 use super::quantity::{Rate, Size};
 use super::strike::Strike;
 
@@ -35,15 +39,10 @@ pub struct Link {
     pub(super) delay: Duration,
     pub(super) jitter: Duration,
     pub(super) queue: Size,
+    pub(super) discipline: Discipline,
     pub(super) mtu: Size,
-    pub(super) down: bool,
-    pub(super) loss: Strike,
-    pub(super) corrupt: Strike,
     pub(super) deliver_corrupt: bool,
-    /// Which packets, and how much later they arrive.
-    pub(super) reorder: (Strike, Duration),
-    /// Which packets, and how long after the first the second arrives.
-    pub(super) duplicate: (Strike, Duration),
+    pub(super) faults: Faults,
 }
 
 impl Default for Link {
@@ -61,13 +60,10 @@ impl Link {
             delay: Duration::ZERO,
             jitter: Duration::ZERO,
             queue: Size::bytes(u64::MAX),
+            discipline: Discipline::TailDrop,
             mtu: Size::bytes(1500),
-            down: false,
-            loss: Strike::never(),
-            corrupt: Strike::never(),
             deliver_corrupt: false,
-            reorder: (Strike::never(), Duration::ZERO),
-            duplicate: (Strike::never(), Duration::ZERO),
+            faults: Faults::NONE,
         }
     }
 
@@ -101,6 +97,13 @@ impl Link {
         self
     }
 
+    /// What happens to more than the link can carry (default: tail drop).
+    #[must_use]
+    pub const fn discipline(mut self, discipline: Discipline) -> Self {
+        self.discipline = discipline;
+        self
+    }
+
     /// The largest packet, headers included (default 1,500 bytes). Larger ones vanish without a word.
     #[must_use]
     pub const fn mtu(mut self, size: Size) -> Self {
@@ -110,30 +113,26 @@ impl Link {
 
     /// Whether it carries nothing at all (default: it does).
     #[must_use]
-    pub const fn down(mut self, down: bool) -> Self {
-        self.down = down;
-        self
+    pub const fn down(self, down: bool) -> Self {
+        if down { self.with(LinkFault::Partition) } else { self.without(FaultKind::Partition) }
     }
 
     /// Which packets vanish after they have taken their time on the link.
     #[must_use]
-    pub const fn loss(mut self, which: Strike) -> Self {
-        self.loss = which;
-        self
+    pub const fn loss(self, which: Strike) -> Self {
+        self.strike(which, LinkFault::Loss(which))
     }
 
     /// Which packets arrive twice, the second time so much after the first.
     #[must_use]
-    pub const fn duplicate(mut self, which: Strike, after: Duration) -> Self {
-        self.duplicate = (which, after);
-        self
+    pub const fn duplicate(self, which: Strike, after: Duration) -> Self {
+        self.strike(which, LinkFault::Duplicate { which, after })
     }
 
     /// Which packets have a bit flipped. uTP has no checksum, but UDP has: the receiver's system drops such a packet.
     #[must_use]
-    pub const fn corrupt(mut self, which: Strike) -> Self {
-        self.corrupt = which;
-        self
+    pub const fn corrupt(self, which: Strike) -> Self {
+        self.strike(which, LinkFault::Flip { which, deliver: false })
     }
 
     /// Whether corrupt packets are delivered nevertheless (default: no, see [`corrupt`](Self::corrupt)). Then only
@@ -146,21 +145,85 @@ impl Link {
 
     /// Which packets arrive so much later than they should, and are overtaken meanwhile.
     #[must_use]
-    pub const fn reorder(mut self, which: Strike, by: Duration) -> Self {
-        self.reorder = (which, by);
+    pub const fn reorder(self, which: Strike, by: Duration) -> Self {
+        self.strike(which, LinkFault::Reorder { which, until: Overtaken::For(by) })
+    }
+
+    /// With this fault as well, in place of another of its kind.
+    #[must_use]
+    pub const fn with(mut self, fault: LinkFault) -> Self {
+        self.faults.set(fault);
         self
     }
 
-    /// Without any fault: same rate, delay, jitter, queue and MTU, but up, and nothing is struck.
+    /// Without faults of that kind.
     #[must_use]
-    pub const fn healed(mut self) -> Self {
-        self.down = false;
-        self.loss = Strike::never();
-        self.corrupt = Strike::never();
-        self.reorder.0 = Strike::never();
-        self.duplicate.0 = Strike::never();
+    pub const fn without(mut self, kind: FaultKind) -> Self {
+        self.faults.clear(kind);
         self
     }
+
+    const fn strike(self, which: Strike, fault: LinkFault) -> Self {
+        if which.is_never() { self.without(fault.kind()) } else { self.with(fault) }
+    }
+
+    /// The faults that it has.
+    pub fn faults(&self) -> impl Iterator<Item = &LinkFault> {
+        self.faults.iter()
+    }
+
+    /// Without any fault: same rate, delay, jitter, queue, discipline and MTU.
+    #[must_use]
+    pub const fn healed(mut self) -> Self {
+        self.faults = Faults::NONE;
+        self
+    }
+}
+
+/// What the link is like while its faults are as they are.
+impl Link {
+    /// How fast it is at that time, nanoseconds.
+    pub(super) fn rate_at(&self, now: u64) -> Option<Rate> {
+        let rate = self.rate?;
+        let Some(&LinkFault::Steps { percent, every }) = self.faults.get(FaultKind::BandwidthStep) else {
+            return Some(rate);
+        };
+        let stepped = u128::from(rate.bits_per_second()) * u128::from(percent) / 100;
+        let odd = period(now, every) % 2 == 1;
+        Some(if odd { Rate::bits(u64::try_from(stepped).unwrap_or(u64::MAX)) } else { rate })
+    }
+
+    /// What its queue holds.
+    pub(super) fn queue_limit(&self) -> u64 {
+        match self.faults.get(FaultKind::TailDrop) {
+            Some(LinkFault::TailDrop(size)) => size.as_bytes().min(self.queue.as_bytes()),
+            _ => self.queue.as_bytes(),
+        }
+    }
+
+    /// The limits of CoDel, if that is how it queues.
+    pub(super) fn codel(&self) -> Option<Limits> {
+        let (target, interval) = match (self.faults.get(FaultKind::CoDel), self.discipline) {
+            (Some(&LinkFault::CoDel { target, interval }), _) => (target, interval),
+            (_, Discipline::CoDel { target, interval }) => (target, interval),
+            _ => return None,
+        };
+        Some(Limits { target: nanos(target), interval: nanos(interval) })
+    }
+
+    /// The rate and burst of its policer, if it has one.
+    pub(super) fn policer(&self) -> Option<(Rate, Size)> {
+        match (self.faults.get(FaultKind::Policer), self.discipline) {
+            (Some(&LinkFault::Police { rate, burst }), _) => Some((rate, burst)),
+            (_, Discipline::Policer { rate, burst }) => Some((rate, burst)),
+            _ => None,
+        }
+    }
+}
+
+/// In the how manieth period of that length a time is, from 0.
+pub(super) fn period(now: u64, length: Duration) -> u64 {
+    now / nanos(length).max(1)
 }
 
 impl fmt::Display for Link {
@@ -170,20 +233,14 @@ impl fmt::Display for Link {
             Some(rate) => write!(f, "{rate} queue {}", self.queue)?,
             None => f.write_str("unlimited")?,
         }
+        if self.discipline != Discipline::TailDrop {
+            write!(f, " {}", self.discipline)?;
+        }
         write!(f, ", {:?}", self.delay)?;
         if !self.jitter.is_zero() {
             write!(f, " + {:?}", self.jitter)?;
         }
-        let faults = [
-            ("loss", self.loss),
-            ("corrupt", self.corrupt),
-            ("reorder", self.reorder.0),
-            ("duplicate", self.duplicate.0),
-        ];
-        for (name, strike) in faults.iter().filter(|(_, strike)| *strike != Strike::never()) {
-            write!(f, ", {name} {strike}")?;
-        }
-        f.write_str(if self.down { ", down" } else { "" })
+        self.faults().try_for_each(|fault| write!(f, ", {fault}"))
     }
 }
 

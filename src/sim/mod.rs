@@ -42,6 +42,8 @@
 //! to see whether what a host sends keeps the promises of every [`Oracle`].
 
 mod ailment;
+mod burst;
+mod discipline;
 mod fault;
 mod flow;
 mod host;
@@ -60,13 +62,16 @@ mod raw_stream;
 mod seed;
 mod strike;
 mod stuck;
+mod target;
 mod trace;
 mod traffic;
 mod weather;
 mod world;
 
 pub use ailment::{HostFault, Sleep};
-pub use fault::{Fault, FaultCounts, FaultKind};
+pub use burst::Burst;
+pub use discipline::Discipline;
+pub use fault::{Fault, FaultCounts, FaultKind, LinkFault, Overtaken, Span};
 pub use flow::{FlowId, Side};
 pub use host::{HostId, SocketError};
 pub use ledger::Exchanged;
@@ -82,6 +87,7 @@ pub use raw_stream::RawStream;
 pub use seed::{Rng, splitmix64};
 pub use strike::Strike;
 pub use stuck::{Stuck, Why};
+pub use target::{PacketClass, Target};
 pub use trace::{Record, Trace};
 pub use traffic::{Pace, Parting, Traffic};
 pub use world::World;

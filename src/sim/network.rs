@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::fault::{FaultCounts, FaultKind};
+use super::discipline::Waiting;
+use super::fault::{Fault, FaultCounts, FaultKind, LinkFault};
 use super::host::HostId;
 use super::link::Line;
-use super::pipe::{Pipe, nanos};
+use super::pipe::{Fate, Pipe, nanos};
 use super::seed::Rng;
+use super::target::{Sighting, Tracker};
 use super::trace::{Datagram, Event as Noted};
 
 /// Which line of a world: the pair of links that [`World::join`](super::World::join) made.
@@ -24,6 +26,11 @@ pub enum Direction {
     Back,
 }
 
+impl Direction {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::There, Self::Back];
+}
+
 impl LineId {
     const fn pipe(self, direction: Direction) -> usize {
         2 * self.0 as usize + direction as usize
@@ -36,21 +43,35 @@ pub(super) struct Parcel {
     pub(super) from: SocketAddr,
     pub(super) sender: HostId,
     pub(super) to: HostId,
+    /// The address that it was sent to.
+    addressed: SocketAddr,
     pub(super) bytes: Vec<u8>,
     /// Its addressee has moved away.
     pub(super) astray: bool,
+}
+
+impl Parcel {
+    /// Who has sent it, and whereto, through that pipe.
+    const fn ends(&self, pipe: usize) -> Ends {
+        let route = Route { pipe, to: self.to, addressed: self.addressed };
+        Ends { from: self.from, sender: self.sender, route }
+    }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Network {
     /// Two for each line: there and back.
     pipes: Vec<Pipe>,
+    /// One for each line, once a link of it aims at certain packets.
+    trackers: Vec<Option<Box<Tracker>>>,
     routes: HashMap<(HostId, SocketAddr), Route>,
     /// Who has, or once had, an address. Never iterated.
     owners: HashMap<SocketAddr, HostId>,
     parcels: Vec<Parcel>,
     /// Places in `parcels` that are free, with their memory.
     free: Vec<u32>,
+    /// Kept for its memory.
+    dropped: Vec<u32>,
     /// Faults that are not a pipe's.
     counted: FaultCounts,
 }
@@ -60,6 +81,7 @@ pub(super) struct Network {
 pub(super) struct Route {
     pipe: usize,
     pub(super) to: HostId,
+    addressed: SocketAddr,
 }
 
 /// Who sends a datagram, and whereto.
@@ -84,11 +106,12 @@ impl Network {
     pub(super) fn add_line(&mut self, line: Line, rng: &mut Rng) -> LineId {
         let id = LineId(u32::try_from(self.pipes.len() / 2).expect("fewer than 4 billion lines"));
         self.pipes.extend([line.there, line.back].map(|link| Pipe::new(link, rng.fork())));
+        self.trackers.push(None);
         id
     }
 
     pub(super) fn add_route(&mut self, from: HostId, to: (HostId, SocketAddr), line: LineId, way: Direction) {
-        self.routes.insert((from, to.1), Route { pipe: line.pipe(way), to: to.0 });
+        self.routes.insert((from, to.1), Route { pipe: line.pipe(way), to: to.0, addressed: to.1 });
         self.owners.insert(to.1, to.0);
     }
 
@@ -102,7 +125,9 @@ impl Network {
         let leads_there =
             |(_, addr): &(HostId, SocketAddr), route: &mut Route| route.to == host && *addr == from;
         let moved: Vec<_> = self.routes.extract_if(leads_there).collect();
-        self.routes.extend(moved.into_iter().map(|((sender, _), route)| ((sender, to), route)));
+        self.routes.extend(
+            moved.into_iter().map(|((sender, _), route)| ((sender, to), Route { addressed: to, ..route })),
+        );
         self.owners.insert(to, host);
         self.parcels.iter_mut().filter(|parcel| parcel.to == host).for_each(|parcel| parcel.astray = true);
     }
@@ -119,8 +144,29 @@ impl Network {
         &self.pipes
     }
 
-    pub(super) fn pipes_mut(&mut self) -> &mut [Pipe] {
-        &mut self.pipes
+    /// All links are without faults from now on, filters included.
+    pub(super) fn heal(&mut self) {
+        for pipe in &mut self.pipes {
+            let link = pipe.link_mut();
+            *link = link.healed();
+            pipe.set_filter(None);
+            self.free.extend(pipe.forget());
+        }
+    }
+
+    /// The link has this fault as well from now on, in place of another of its kind.
+    pub(super) fn set_fault(&mut self, line: LineId, direction: Direction, fault: LinkFault) {
+        let link = self.pipe_mut(line, direction).link_mut();
+        *link = link.with(fault);
+    }
+
+    /// The link has no fault of that kind any more.
+    pub(super) fn clear_fault(&mut self, line: LineId, direction: Direction, kind: FaultKind) {
+        let pipe = &mut self.pipes[line.pipe(direction)];
+        *pipe.link_mut() = pipe.link().without(kind);
+        if kind == FaultKind::Replay {
+            self.free.extend(pipe.forget());
+        }
     }
 
     pub(super) fn route(&self, from: HostId, to: SocketAddr) -> Option<Route> {
@@ -137,46 +183,133 @@ impl Network {
 
     /// Hands a datagram to a link at `now`, nanoseconds.
     pub(super) fn send(&mut self, now: u64, ends: Ends, datagram: &[u8], outlet: &mut impl Outlet) {
-        let Ends { from, sender, route } = ends;
-        let fate = self.pipes[route.pipe].offer(now, datagram);
-        let noted = Datagram::new(sender, route.to, datagram);
+        let pipe = ends.route.pipe;
+        let seen = self.sight(pipe, datagram);
+        let fate = self.pipes[pipe].offer(now, datagram, seen);
         if fate.is_plain() {
-            outlet.note(Noted::Sent(noted));
+            outlet.note(Noted::Sent(Datagram::new(ends.sender, ends.route.to, datagram)));
         }
-        for fault in fate.faults() {
-            outlet.note(Noted::Struck(noted, fault));
+        if let Some(waiting) = fate.waits {
+            let parcel = self.store(ends, datagram);
+            self.pipes[pipe].enqueue(Waiting { parcel, ..waiting });
+            self.drain(now, pipe, outlet);
+        } else {
+            self.dispatch(ends, fate, datagram, outlet);
         }
-        for at in [fate.arrives, fate.again].into_iter().flatten() {
-            let parcel = self.store(from, sender, route.to, datagram);
-            if let Some(bit) = fate.flip {
-                self.flip(parcel, bit);
-            }
-            outlet.arrive(at, parcel, route.to);
+    }
+
+    /// What the packet is, if one of the two links of the line wants to know.
+    fn sight(&mut self, pipe: usize, datagram: &[u8]) -> Option<Sighting> {
+        let line = pipe / 2;
+        if !self.pipes[2 * line].aims() && !self.pipes[2 * line + 1].aims() {
+            return None;
         }
+        let direction = if pipe.is_multiple_of(2) { Direction::There } else { Direction::Back };
+        self.trackers[line].get_or_insert_default().sight(direction, datagram)
     }
 
     /// A link has asked to be called at this time.
-    pub(super) fn wake(&mut self, _now: u64, _pipe: usize, _outlet: &mut impl Outlet) {}
+    pub(super) fn wake(&mut self, now: u64, pipe: usize, outlet: &mut impl Outlet) {
+        self.drain(now, pipe, outlet);
+        while let Some(parcel) = self.pipes[pipe].pop_held(now) {
+            outlet.arrive(now, parcel, self.parcels[parcel as usize].to);
+        }
+        while let Some((parcel, wanted)) = self.pipes[pipe].pop_replay(now) {
+            if !wanted {
+                self.release(parcel);
+                continue;
+            }
+            let old = &self.parcels[parcel as usize];
+            outlet.note(Noted::Struck(Datagram::new(old.sender, old.to, &old.bytes), Fault::Replayed));
+            outlet.arrive(now, parcel, old.to);
+            self.pipes[pipe].count(Fault::Replayed);
+        }
+    }
+
+    /// Lets go on their way, or drops, the packets that leave a queue at its head.
+    fn drain(&mut self, now: u64, pipe: usize, outlet: &mut impl Outlet) {
+        let mut dropped = std::mem::take(&mut self.dropped);
+        loop {
+            let next = self.pipes[pipe].dequeue(now, &mut dropped);
+            for parcel in dropped.drain(..) {
+                let lost = &self.parcels[parcel as usize];
+                outlet
+                    .note(Noted::Struck(Datagram::new(lost.sender, lost.to, &lost.bytes), Fault::WaitedLong));
+                self.release(parcel);
+            }
+            let Some((waiting, departs)) = next else { break };
+            let parcel = self.take(waiting.parcel);
+            if parcel.astray {
+                self.put_back(waiting.parcel, parcel);
+                continue;
+            }
+            let ends = parcel.ends(pipe);
+            let fate = self.pipes[pipe].release(departs, &waiting, &parcel.bytes);
+            self.dispatch(ends, fate, &parcel.bytes, outlet);
+            self.put_back(waiting.parcel, parcel);
+        }
+        self.dropped = dropped;
+        if let Some(at) = self.pipes[pipe].call_at() {
+            outlet.wake(at, pipe);
+        }
+    }
+
+    /// Lets come true what has been decided about a packet.
+    fn dispatch(&mut self, ends: Ends, fate: Fate, datagram: &[u8], outlet: &mut impl Outlet) {
+        let Ends { sender, route: Route { pipe, to, .. }, .. } = ends;
+        for fault in fate.faults() {
+            outlet.note(Noted::Struck(Datagram::new(sender, to, datagram), fault));
+        }
+        if let Some((at, left)) = fate.arrives.zip(fate.behind) {
+            let parcel = self.store_as(ends, fate, datagram);
+            outlet.wake(self.pipes[pipe].hold(parcel, left, at), pipe);
+        } else if let Some(at) = fate.arrives {
+            let parcel = self.store_as(ends, fate, datagram);
+            outlet.arrive(at, parcel, to);
+            let Self { pipes, parcels, .. } = self;
+            pipes[pipe].overtake(|held| outlet.arrive(at, held, parcels[held as usize].to));
+        }
+        if let Some(at) = fate.again {
+            let parcel = self.store_as(ends, fate, datagram);
+            outlet.arrive(at, parcel, to);
+        }
+        if let Some(at) = fate.replay {
+            let parcel = self.store_as(ends, fate, datagram);
+            self.pipes[pipe].keep(parcel, at);
+            outlet.wake(at, pipe);
+        }
+    }
+
+    /// Keeps a copy of the datagram as it will arrive.
+    fn store_as(&mut self, ends: Ends, fate: Fate, datagram: &[u8]) -> u32 {
+        let parcel = self.store(ends, datagram);
+        let bytes = &mut self.parcels[parcel as usize].bytes;
+        if let Some(bit) = fate.flip {
+            let place = usize::try_from(bit / 8).unwrap_or(usize::MAX);
+            if let Some(byte) = bytes.get_mut(place) {
+                *byte ^= 1 << (bit % 8);
+            }
+        }
+        if let Some(left) = fate.cut {
+            bytes.truncate(left);
+        }
+        parcel
+    }
 
     /// Keeps a copy of the datagram until it is [taken](Self::take).
-    pub(super) fn store(&mut self, from: SocketAddr, sender: HostId, to: HostId, datagram: &[u8]) -> u32 {
+    fn store(&mut self, ends: Ends, datagram: &[u8]) -> u32 {
+        let Ends { from, sender, route: Route { to, addressed, .. } } = ends;
         let index = self.free.pop().unwrap_or_else(|| {
             let index = u32::try_from(self.parcels.len()).expect("fewer than 4 billion datagrams under way");
-            self.parcels.push(Parcel { from, sender, to, bytes: Vec::new(), astray: false });
+            self.parcels.push(Parcel { from, sender, to, addressed, bytes: Vec::new(), astray: false });
             index
         });
         let parcel = &mut self.parcels[index as usize];
-        (parcel.from, parcel.sender, parcel.to, parcel.astray) = (from, sender, to, false);
+        (parcel.from, parcel.sender, parcel.to) = (from, sender, to);
+        (parcel.addressed, parcel.astray) = (addressed, false);
         parcel.bytes.clear();
         parcel.bytes.extend_from_slice(datagram);
         index
-    }
-
-    pub(super) fn flip(&mut self, parcel: u32, bit: u64) {
-        let place = usize::try_from(bit / 8).unwrap_or(usize::MAX);
-        if let Some(byte) = self.parcels[parcel as usize].bytes.get_mut(place) {
-            *byte ^= 1 << (bit % 8);
-        }
     }
 
     pub(super) fn parcel(&self, index: u32) -> &Parcel {

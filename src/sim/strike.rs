@@ -1,7 +1,7 @@
 //! Which packets a fault strikes: none, some by chance, some by count.
 //!
-//! One type for every fault, so that loss, reordering, duplication and corruption can each be periodic or random,
-//! and so that a model in bursts will need one more variant here and nothing elsewhere.
+//! One type for every fault, so that loss, reordering, duplication and corruption can each be periodic or random. It
+//! has no memory; loss in bursts, which has, is in `burst.rs`.
 
 use std::fmt;
 
@@ -58,6 +58,10 @@ impl Strike {
     #[must_use]
     pub const fn run(first: u64, count: u64) -> Self {
         Self(Model::Run { first, count })
+    }
+
+    pub(super) const fn is_never(self) -> bool {
+        matches!(self.0, Model::Never)
     }
 
     /// Whether packet `number` (from 1) is struck. Draws from `rng` only if chance decides.

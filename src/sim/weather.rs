@@ -1,6 +1,6 @@
 //! What a world says about faults, and how they are changed while it runs.
 
-use super::fault::{FaultCounts, FaultKind};
+use super::fault::{FaultCounts, FaultKind, LinkFault};
 use super::link::Link;
 use super::network::{Direction, LineId};
 use super::pipe::Filter;
@@ -19,13 +19,22 @@ impl World {
         self.network.pipe_mut(line, direction).set_filter(filter);
     }
 
-    /// All lines are up and without faults from now on, filters included, and all hosts are [cured](Self::cure).
+    /// One direction of a line has this fault from now on, in place of another of its kind. Same as
+    /// [`Link::with`] on [`link_mut`](Self::link_mut).
+    pub fn set_fault(&mut self, line: LineId, direction: Direction, fault: LinkFault) {
+        self.network.set_fault(line, direction, fault);
+    }
+
+    /// One direction of a line has no fault of that kind any more. Old packets that were still to be replayed are
+    /// forgotten with that fault.
+    pub fn clear_fault(&mut self, line: LineId, direction: Direction, kind: FaultKind) {
+        self.network.clear_fault(line, direction, kind);
+    }
+
+    /// All lines are up and without faults from now on, filters included, and all hosts are [cured](Self::cure). What
+    /// is under way arrives as it would have, but old packets that were still to be replayed are forgotten.
     pub fn heal(&mut self) {
-        for pipe in self.network.pipes_mut() {
-            let link = pipe.link_mut();
-            *link = link.healed();
-            pipe.set_filter(None);
-        }
+        self.network.heal();
         self.cure_all();
     }
 
