@@ -25,179 +25,25 @@ impl LinkFault {
     #[must_use]
     pub const fn presets(kind: FaultKind) -> &'static [(&'static str, Self)] {
         match kind {
-            FaultKind::UniformLoss => {
-                const {
-                    &[
-                        ("one percent", Self::Loss(Strike::random(0.01))),
-                        ("five percent", Self::Loss(Strike::random(0.05))),
-                        ("a fifth", Self::Loss(Strike::random(0.2))),
-                    ]
-                }
-            }
-            FaultKind::BurstLoss => {
-                const {
-                    &[
-                        ("Wi-Fi", Self::Burst(Burst::mean(0.01, 3.0))),
-                        ("mobile", Self::Burst(Burst::mean(0.03, 10.0))),
-                        ("interference", Self::Burst(Burst::new(0.002, 0.02, 0.001, 0.5))),
-                    ]
-                }
-            }
-            FaultKind::TargetedLoss => TARGETS,
-            FaultKind::Duplication => {
-                const {
-                    &[
-                        ("link layer", Self::Duplicate { which: Strike::random(0.01), after: ms(1) }),
-                        ("everything twice", Self::Duplicate { which: Strike::always(), after: ms(3) }),
-                    ]
-                }
-            }
-            FaultKind::Replay => {
-                const {
-                    &[
-                        (
-                            "loop",
-                            Self::Replay { which: Strike::every(20), after: Span::new(ms(1_000), ms(5_000)) },
-                        ),
-                        (
-                            "played back",
-                            Self::Replay {
-                                which: Strike::random(0.05),
-                                after: Span::new(ms(10_000), ms(300_000)),
-                            },
-                        ),
-                    ]
-                }
-            }
-            FaultKind::Reorder => {
-                const {
-                    &[
-                        (
-                            "neighbours",
-                            Self::Reorder { which: Strike::random(0.02), until: Overtaken::By(1) },
-                        ),
-                        (
-                            "two paths",
-                            Self::Reorder { which: Strike::random(0.3), until: Overtaken::For(ms(8)) },
-                        ),
-                        (
-                            "far behind",
-                            Self::Reorder { which: Strike::random(0.01), until: Overtaken::By(30) },
-                        ),
-                    ]
-                }
-            }
-            FaultKind::Jitter => {
-                const { &[("Wi-Fi", Self::Jitter(ms(8))), ("mobile", Self::Jitter(ms(60)))] }
-            }
-            FaultKind::DelaySpike => {
-                const {
-                    &[
-                        (
-                            "handover",
-                            Self::Spike { which: Strike::every(500), lasts: Span::new(ms(100), ms(400)) },
-                        ),
-                        (
-                            "tunnel",
-                            Self::Spike {
-                                which: Strike::random(0.002),
-                                lasts: Span::new(ms(1_000), ms(10_000)),
-                            },
-                        ),
-                    ]
-                }
-            }
-            _ => Self::presets_of_bottlenecks(kind),
-        }
-    }
-
-    const fn presets_of_bottlenecks(kind: FaultKind) -> &'static [(&'static str, Self)] {
-        match kind {
-            FaultKind::BandwidthStep => {
-                const {
-                    &[
-                        ("half", Self::Steps { percent: 50, every: ms(5_000) }),
-                        ("a tenth", Self::Steps { percent: 10, every: ms(2_000) }),
-                        ("tenfold", Self::Steps { percent: 1_000, every: ms(2_000) }),
-                    ]
-                }
-            }
-            FaultKind::TailDrop => {
-                const {
-                    &[
-                        ("64 KiB", Self::TailDrop(Size::kib(64))),
-                        ("four packets", Self::TailDrop(Size::bytes(6_000))),
-                    ]
-                }
-            }
-            FaultKind::CoDel => {
-                const {
-                    &[
-                        ("RFC 8289", Self::CoDel { target: ms(5), interval: ms(100) }),
-                        ("slow link", Self::CoDel { target: ms(15), interval: ms(300) }),
-                    ]
-                }
-            }
-            FaultKind::Policer => {
-                const {
-                    &[
-                        ("4 Mbit/s", Self::Police { rate: Rate::megabits(4), burst: Size::kib(64) }),
-                        (
-                            "without burst",
-                            Self::Police { rate: Rate::megabits(1), burst: Size::bytes(3_000) },
-                        ),
-                    ]
-                }
-            }
-            FaultKind::Blackhole => {
-                const {
-                    &[
-                        ("elevator", Self::Blackhole { up: ms(20_000), down: ms(3_000) }),
-                        ("5 s on, 2 s off", Self::Blackhole { up: ms(5_000), down: ms(2_000) }),
-                    ]
-                }
-            }
-            FaultKind::Partition => const { &[("one way", Self::Partition)] },
-            FaultKind::AckCongestion => {
-                const {
-                    &[
-                        (
-                            "filled upload",
-                            Self::AckCongestion { rate: Rate::kilobits(40), queue: Size::bytes(5_000) },
-                        ),
-                        (
-                            "hardly any",
-                            Self::AckCongestion { rate: Rate::kilobits(8), queue: Size::bytes(500) },
-                        ),
-                    ]
-                }
-            }
-            FaultKind::BitFlip => {
-                const {
-                    &[
-                        ("noticed", Self::Flip { which: Strike::random(0.01), deliver: false }),
-                        ("unnoticed", Self::Flip { which: Strike::random(0.001), deliver: true }),
-                    ]
-                }
-            }
-            FaultKind::Truncation => const { &[("one percent", Self::Truncate(Strike::random(0.01)))] },
-            FaultKind::MtuBlackhole => {
-                const {
-                    &[
-                        ("PPPoE", Self::MtuBlackhole(Size::bytes(1_492))),
-                        ("IPv6 least", Self::MtuBlackhole(Size::bytes(1_280))),
-                        ("IPv4 least", Self::MtuBlackhole(Size::bytes(576))),
-                    ]
-                }
-            }
-            FaultKind::MtuShrink => {
-                const {
-                    &[
-                        ("into a tunnel", Self::MtuShrink { after: 200, mtu: Size::bytes(1_400) }),
-                        ("to the least", Self::MtuShrink { after: 50, mtu: Size::bytes(576) }),
-                    ]
-                }
-            }
+            FaultKind::UniformLoss => UNIFORM_LOSS,
+            FaultKind::BurstLoss => BURST_LOSS,
+            FaultKind::TargetedLoss => TARGETED_LOSS,
+            FaultKind::Duplication => DUPLICATION,
+            FaultKind::Replay => REPLAY,
+            FaultKind::Reorder => REORDER,
+            FaultKind::Jitter => JITTER,
+            FaultKind::DelaySpike => DELAY_SPIKE,
+            FaultKind::BandwidthStep => BANDWIDTH_STEP,
+            FaultKind::TailDrop => TAIL_DROP,
+            FaultKind::CoDel => CODEL,
+            FaultKind::Policer => POLICER,
+            FaultKind::Blackhole => BLACKHOLE,
+            FaultKind::Partition => PARTITION,
+            FaultKind::AckCongestion => ACK_CONGESTION,
+            FaultKind::BitFlip => BIT_FLIP,
+            FaultKind::Truncation => TRUNCATION,
+            FaultKind::MtuBlackhole => MTU_BLACKHOLE,
+            FaultKind::MtuShrink => MTU_SHRINK,
             _ => &[],
         }
     }
@@ -266,6 +112,12 @@ impl LinkFault {
                 rate: Rate::bits(rate.bits_per_second() * rng.within(30..100) / 100),
                 burst: at_least(rate.in_time(rng.duration(ms(1)..ms(200))), 3_000),
             },
+            _ => return Self::draw_passage(kind, rng),
+        })
+    }
+
+    fn draw_passage(kind: FaultKind, rng: &mut Rng) -> Option<Self> {
+        Some(match kind {
             FaultKind::Blackhole => Self::Blackhole {
                 up: rng.duration(ms(500)..ms(8_000)),
                 down: rng.duration(ms(50)..ms(3_000)),
@@ -296,8 +148,23 @@ fn strike(rng: &mut Rng, most: f64) -> Strike {
     }
 }
 
+/// A name and what it stands for.
+type Preset = (&'static str, LinkFault);
+
+const UNIFORM_LOSS: &[Preset] = &[
+    ("one percent", LinkFault::Loss(Strike::random(0.01))),
+    ("five percent", LinkFault::Loss(Strike::random(0.05))),
+    ("a fifth", LinkFault::Loss(Strike::random(0.2))),
+];
+
+const BURST_LOSS: &[Preset] = &[
+    ("Wi-Fi", LinkFault::Burst(Burst::mean(0.01, 3.0))),
+    ("mobile", LinkFault::Burst(Burst::mean(0.03, 10.0))),
+    ("interference", LinkFault::Burst(Burst::new(0.002, 0.02, 0.001, 0.5))),
+];
+
 /// One for each class, and the worst of them several times in a row.
-const TARGETS: &[(&str, LinkFault)] = &[
+const TARGETED_LOSS: &[Preset] = &[
     ("SYN", LinkFault::Target(Target::first(PacketClass::Syn, 1))),
     ("SYN-reply", LinkFault::Target(Target::first(PacketClass::SynReply, 1))),
     ("first DATA", LinkFault::Target(Target::first(PacketClass::FirstData, 1))),
@@ -307,6 +174,83 @@ const TARGETS: &[(&str, LinkFault)] = &[
     ("three SYNs", LinkFault::Target(Target::first(PacketClass::Syn, 3))),
     ("three SYN-replies", LinkFault::Target(Target::first(PacketClass::SynReply, 3))),
     ("three FINs", LinkFault::Target(Target::first(PacketClass::Fin, 3))),
+];
+
+const DUPLICATION: &[Preset] = &[
+    ("link layer", LinkFault::Duplicate { which: Strike::random(0.01), after: ms(1) }),
+    ("everything twice", LinkFault::Duplicate { which: Strike::always(), after: ms(3) }),
+];
+
+const REPLAY: &[Preset] = &[
+    ("loop", LinkFault::Replay { which: Strike::every(20), after: Span::new(ms(1_000), ms(5_000)) }),
+    (
+        "played back",
+        LinkFault::Replay { which: Strike::random(0.05), after: Span::new(ms(10_000), ms(300_000)) },
+    ),
+];
+
+const REORDER: &[Preset] = &[
+    ("neighbours", LinkFault::Reorder { which: Strike::random(0.02), until: Overtaken::By(1) }),
+    ("two paths", LinkFault::Reorder { which: Strike::random(0.3), until: Overtaken::For(ms(8)) }),
+    ("far behind", LinkFault::Reorder { which: Strike::random(0.01), until: Overtaken::By(30) }),
+];
+
+const JITTER: &[Preset] = &[("Wi-Fi", LinkFault::Jitter(ms(8))), ("mobile", LinkFault::Jitter(ms(60)))];
+
+const DELAY_SPIKE: &[Preset] = &[
+    ("handover", LinkFault::Spike { which: Strike::every(500), lasts: Span::new(ms(100), ms(400)) }),
+    ("tunnel", LinkFault::Spike { which: Strike::random(0.002), lasts: Span::new(ms(1_000), ms(10_000)) }),
+];
+
+const BANDWIDTH_STEP: &[Preset] = &[
+    ("half", LinkFault::Steps { percent: 50, every: ms(5_000) }),
+    ("a tenth", LinkFault::Steps { percent: 10, every: ms(2_000) }),
+    ("tenfold", LinkFault::Steps { percent: 1_000, every: ms(2_000) }),
+];
+
+const TAIL_DROP: &[Preset] = &[
+    ("64 KiB", LinkFault::TailDrop(Size::kib(64))),
+    ("four packets", LinkFault::TailDrop(Size::bytes(6_000))),
+];
+
+const CODEL: &[Preset] = &[
+    ("RFC 8289", LinkFault::CoDel { target: ms(5), interval: ms(100) }),
+    ("slow link", LinkFault::CoDel { target: ms(15), interval: ms(300) }),
+];
+
+const POLICER: &[Preset] = &[
+    ("4 Mbit/s", LinkFault::Police { rate: Rate::megabits(4), burst: Size::kib(64) }),
+    ("without burst", LinkFault::Police { rate: Rate::megabits(1), burst: Size::bytes(3_000) }),
+];
+
+const BLACKHOLE: &[Preset] = &[
+    ("elevator", LinkFault::Blackhole { up: ms(20_000), down: ms(3_000) }),
+    ("5 s on, 2 s off", LinkFault::Blackhole { up: ms(5_000), down: ms(2_000) }),
+];
+
+const PARTITION: &[Preset] = &[("one way", LinkFault::Partition)];
+
+const ACK_CONGESTION: &[Preset] = &[
+    ("filled upload", LinkFault::AckCongestion { rate: Rate::kilobits(40), queue: Size::bytes(5_000) }),
+    ("hardly any", LinkFault::AckCongestion { rate: Rate::kilobits(8), queue: Size::bytes(500) }),
+];
+
+const BIT_FLIP: &[Preset] = &[
+    ("noticed", LinkFault::Flip { which: Strike::random(0.01), deliver: false }),
+    ("unnoticed", LinkFault::Flip { which: Strike::random(0.001), deliver: true }),
+];
+
+const TRUNCATION: &[Preset] = &[("one percent", LinkFault::Truncate(Strike::random(0.01)))];
+
+const MTU_BLACKHOLE: &[Preset] = &[
+    ("PPPoE", LinkFault::MtuBlackhole(Size::bytes(1_492))),
+    ("IPv6 least", LinkFault::MtuBlackhole(Size::bytes(1_280))),
+    ("IPv4 least", LinkFault::MtuBlackhole(Size::bytes(576))),
+];
+
+const MTU_SHRINK: &[Preset] = &[
+    ("into a tunnel", LinkFault::MtuShrink { after: 200, mtu: Size::bytes(1_400) }),
+    ("to the least", LinkFault::MtuShrink { after: 50, mtu: Size::bytes(576) }),
 ];
 
 #[cfg(test)]
