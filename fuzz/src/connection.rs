@@ -28,6 +28,9 @@ const WRITTEN_MAX: usize = 256 << 10;
 /// for afterthoughts.
 const END_MAX: Duration = Duration::from_secs(3600);
 
+/// Room for what is known about a segment; twice, because tables double.
+const SEGMENT_BYTES: usize = 512;
+
 thread_local! {
     /// Kept for its memory.
     static BATCH: RefCell<Batch> = RefCell::new(Batch::new(64));
@@ -63,16 +66,18 @@ struct Scene<'a> {
     /// Nobody reads any more, and what there was has been thrown away.
     detached: bool,
     packets_max: usize,
+    window_max: usize,
+    memory_max: usize,
 }
 
 impl<'a> Scene<'a> {
     fn new(script: &mut Script<'_>, batch: &'a mut Batch) -> Self {
-        let config = settings::small(script);
+        let settings = settings::small(script);
         let path = Path { socket: SocketId::new(0), peer: SocketAddr::from(([192, 0, 2, 1], 6881)) };
         let now = Instant::from_micros(u64::from(u32::MAX) - 3_000_000);
         let dials = script.flag();
         let (id, ours) = (ConnId::new(script.short()), SeqNr::new(script.short()));
-        let config = Arc::new(config);
+        let config = Arc::new(settings.config);
         let (conn, next) = if dials {
             let mut conn = Connection::connect(Arc::clone(&config), path);
             conn.start(now, path, ConnIds::initiator(id), ours);
@@ -92,7 +97,12 @@ impl<'a> Scene<'a> {
         let mut spoken = Spoken::default();
         spoken.begin(next.get());
         Self {
-            outgoing: Outgoing::new(conn.ids(), first, usize::from(stats.mtu), 1 << 20),
+            outgoing: Outgoing::new(conn.ids(), first, usize::from(stats.mtu), settings.receive_buffer_max),
+            memory_max: 2 * settings.receive_buffer_max.max(48 << 10)
+                + (64 << 10)
+                + settings.send_buffer
+                + SEGMENT_BYTES * usize::from(settings.packets_in_flight.max(64)),
+            window_max: settings.receive_buffer_max,
             conn,
             now,
             batch,
@@ -349,14 +359,16 @@ impl<'a> Scene<'a> {
             );
         }
         let stats = self.conn.stats();
-        assert!(stats.window_local <= 1 << 20);
+        assert!(stats.window_local as usize <= self.window_max);
+        let memory = self.conn.memory();
+        assert!(memory <= self.memory_max, "{memory} bytes of memory: {:#?}", self.conn);
         assert!(stats.bytes_in_flight as usize <= self.outgoing.written);
         let readable = match self.conn.read_outcome(usize::MAX) {
             ReadOutcome::Data(bytes) => bytes,
             _ => 0,
         };
         // One packet beyond the limit, if it is the one that everything waits for.
-        assert!(readable <= (1 << 20) + 65_535, "{readable} bytes to be read");
+        assert!(readable <= self.window_max + 65_535, "{readable} bytes to be read");
         assert!(!self.conn.wants_service(), "has just been serviced: {:#?}", self.conn);
         if self.conn.is_drained() {
             assert_eq!(self.conn.poll_timeout(), None);

@@ -83,6 +83,7 @@ impl<'a> Place<'a> {
             accept_queue: script.pick(&[4, 2, 1]),
         };
         let config = settings::small(script)
+            .config
             .max_connections(limits.connections)
             .half_open(limits.half_open)
             .accept_queue(limits.accept_queue)

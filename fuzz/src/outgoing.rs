@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ebbtide::proto::conn::ConnIds;
-use ebbtide::wire::{Header, Kind, Packet, SeqNr};
+use ebbtide::wire::{HEADER_LEN, Header, Kind, Packet, SeqNr};
 
 use super::pattern::stretch;
 
@@ -19,6 +19,8 @@ pub(crate) struct Outgoing {
     next: SeqNr,
     cut: BTreeMap<u16, Cut>,
     cut_bytes: usize,
+    /// A full packet that later ones have overtaken, so that a peer which acknowledges it gives itself away.
+    kept_back: Option<SeqNr>,
     fin: Option<SeqNr>,
     /// Bytes the application has written.
     pub(crate) written: usize,
@@ -53,6 +55,7 @@ impl Outgoing {
             next: first,
             cut: BTreeMap::new(),
             cut_bytes: 0,
+            kept_back: None,
             fin: None,
             written: 0,
             bytes: 0,
@@ -60,9 +63,9 @@ impl Outgoing {
         }
     }
 
-    /// The last number that the peer can have heard of.
-    pub(crate) const fn newest(&self) -> SeqNr {
-        self.next.prev()
+    /// The last number that the peer can have heard of, with all before it.
+    pub(crate) fn newest(&self) -> SeqNr {
+        self.kept_back.unwrap_or(self.next).prev()
     }
 
     /// Time passed, a packet came, or the application did something.
@@ -87,7 +90,8 @@ impl Outgoing {
             Kind::State => {
                 self.round.acks += 1;
                 assert!(packet.payload.is_empty());
-                let known = [self.next, self.next.prev(), self.first];
+                // The one after the next, if the next is being kept back.
+                let known = [self.next, self.next.prev(), self.next.next(), self.first];
                 assert!(known.contains(&header.seq), "{header:?}, but {:?} is next", self.next);
             }
             Kind::Syn | Kind::Reset => {
@@ -102,18 +106,15 @@ impl Outgoing {
     fn segment(&mut self, header: &Header, payload: &[u8]) {
         let Header { seq, kind, .. } = *header;
         assert_eq!(payload.is_empty(), kind == Kind::Fin, "{header:?}");
-        if seq == self.next {
-            assert_eq!(self.fin, None, "nothing follows the end");
-            if kind == Kind::Fin {
-                assert_eq!(self.cut_bytes, self.written, "the end comes after all bytes");
-                self.fin = Some(seq);
-            }
-            let cut = Cut { from: self.cut_bytes, len: payload.len(), round: self.round.number - 1 };
-            self.cut.insert(seq.get(), cut);
-            self.cut_bytes += payload.len();
-            assert!(self.cut_bytes <= self.written, "bytes that nobody wrote");
-            self.next = seq.next();
+        if seq == self.next.next() {
+            assert_eq!(self.kept_back, None, "one at a time");
+            self.kept_back = Some(self.next);
+            self.cut(Kind::Data, self.mtu - HEADER_LEN);
         }
+        if seq == self.next {
+            self.cut(kind, payload.len());
+        }
+        self.kept_back = self.kept_back.filter(|kept| *kept != seq);
         let cut = self.cut.get_mut(&seq.get()).unwrap_or_else(|| panic!("{seq} out of turn"));
         let Cut { from, len, round } = *cut;
         assert!(round < self.round.number, "{seq} was sent twice at once");
@@ -121,5 +122,19 @@ impl Outgoing {
         assert_eq!(len, payload.len(), "{seq} has changed its length");
         assert_eq!(self.fin == Some(seq), kind == Kind::Fin, "{header:?}");
         assert!(payload == stretch(from, len), "{seq} has other bytes");
+    }
+
+    /// The next number gets its place in the stream.
+    fn cut(&mut self, kind: Kind, len: usize) {
+        assert_eq!(self.fin, None, "nothing follows the end");
+        if kind == Kind::Fin {
+            assert_eq!(self.cut_bytes, self.written, "the end comes after all bytes");
+            self.fin = Some(self.next);
+        }
+        let cut = Cut { from: self.cut_bytes, len, round: self.round.number - 1 };
+        self.cut.insert(self.next.get(), cut);
+        self.cut_bytes += len;
+        assert!(self.cut_bytes <= self.written, "bytes that nobody wrote");
+        self.next = self.next.next();
     }
 }

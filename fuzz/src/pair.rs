@@ -22,7 +22,7 @@ const CALM_MAX: Duration = Duration::from_secs(600);
 /// calms down, everything that was not given up comes to its end.
 pub fn pair(input: &[u8]) {
     let mut script = Script::new(input);
-    let config = settings::small(&mut script);
+    let config = settings::small(&mut script).config;
     let second = Duration::from_secs(1);
     let patient =
         config.connect_timeout(600 * second).timeouts(20).stall_timeout(3600 * second).idle_timeout(None);

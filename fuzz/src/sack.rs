@@ -31,6 +31,8 @@ struct Segment {
     kind: SegmentKind,
     /// Reported by a mask.
     reported: bool,
+    /// Overtaken by later ones before it was ever sent.
+    kept_back: bool,
 }
 
 /// Every segment ever sent, and what the peer has claimed about it.
@@ -91,6 +93,8 @@ impl Books {
             10 => self.probe(),
             _ => match script.byte() & 7 {
                 7 => self.send.finish(),
+                5 => self.keep_back(),
+                6 => self.send_kept_back(),
                 _ => self.send.note_echo(Duration::from_micros(script.word().into())),
             },
         }
@@ -104,20 +108,48 @@ impl Books {
     }
 
     fn send_new(&mut self, payload_max: u16, hold_small: bool) {
+        self.cut_new(payload_max, hold_small, false);
+    }
+
+    /// A new segment is sent, or gets its number only.
+    fn cut_new(&mut self, payload_max: u16, hold_small: bool, kept_back: bool) {
         let Some(segment) = self.send.peek_new(payload_max, hold_small) else { return };
         assert_eq!(segment.seq, self.number(self.sent.len()));
         assert!(!segment.is_retransmission() && segment.len <= payload_max);
         let len = usize::from(segment.len);
-        self.sent.push(Segment { from: self.cut, len, kind: segment.kind, reported: false });
+        self.sent.push(Segment { from: self.cut, len, kind: segment.kind, reported: false, kept_back });
         self.cut += len;
         self.open = (self.open.0 + 1, self.open.1 + len);
-        self.fill(&segment, self.sent.len() - 1);
+        if kept_back {
+            self.send.keep_back(&segment, self.now);
+        } else {
+            self.fill(&segment, self.sent.len() - 1);
+        }
+    }
+
+    fn keep_back(&mut self) {
+        if self.send.peek_kept_back().is_none() && self.send.unsent_bytes() > 0 {
+            self.cut_new(100, false, true);
+        }
+    }
+
+    fn send_kept_back(&mut self) {
+        let Some(segment) = self.send.peek_kept_back() else { return };
+        let index = self.index_of(&segment);
+        assert!(self.sent[index].kept_back && !self.sent[index].reported, "{segment:?}");
+        self.fill(&segment, index);
+        self.sent[index].kept_back = false;
+    }
+
+    fn index_of(&self, segment: &SegmentRef) -> usize {
+        self.base + usize::from((segment.seq - self.number(self.base).get()).get())
     }
 
     fn send_again(&mut self) {
         let Some(segment) = self.send.peek_lost() else { return assert!(!self.send.has_lost()) };
-        let index = self.base + usize::from((segment.seq - self.number(self.base).get()).get());
-        assert!(segment.is_retransmission() && !self.sent[index].reported, "{segment:?}");
+        let index = self.index_of(&segment);
+        let sent = &self.sent[index];
+        assert!(segment.is_retransmission() && !sent.reported && !sent.kept_back, "{segment:?}");
         self.fill(&segment, index);
     }
 
@@ -138,8 +170,9 @@ impl Books {
     /// Claims that so many more have arrived in order, and those that the mask shows.
     fn acknowledge(&mut self, steps: usize, mask: Option<&[u8]>) {
         let ack = self.base + steps % (self.sent.len() - self.base + 1);
-        let (mut packets, mut bytes, mut fin_acked) = (0, 0, false);
+        let (mut packets, mut bytes, mut fin_acked, mut lied) = (0, 0, false, false);
         for segment in &self.sent[self.base..ack] {
+            lied |= segment.kept_back;
             if !segment.reported {
                 (packets, bytes) = (packets + 1, bytes + segment.len);
             }
@@ -151,13 +184,14 @@ impl Books {
             {
                 (packets, bytes) = (packets + 1, bytes + segment.len);
                 segment.reported = true;
+                lied |= std::mem::take(&mut segment.kept_back);
             }
         }
         let number = self.number(ack).prev();
         let outcome = self.send.acknowledge(self.now, number, mask.map(Sack::new));
         assert_eq!((outcome.packets as usize, outcome.bytes as usize), (packets, bytes), "{outcome:?}");
         assert_eq!((outcome.advanced, outcome.fin_acked), (ack > self.base, fin_acked), "{outcome:?}");
-        assert_eq!(outcome.newest_sent_at.is_some(), packets > 0);
+        assert_eq!(outcome.lied, lied, "{outcome:?}");
         self.base = ack;
         self.open = (self.open.0 - packets, self.open.1 - bytes);
         if let Some(rtt) = outcome.rtt {
@@ -195,7 +229,8 @@ impl Books {
     fn probe(&mut self) {
         let waiting = self.send.has_lost();
         let queued = self.send.queue_tail_probe();
-        assert_eq!(queued, !waiting && self.open.0 > 0);
+        let last = self.sent[self.base..].iter().rev().find(|segment| !segment.reported);
+        assert_eq!(queued, !waiting && last.is_some_and(|segment| !segment.kept_back));
     }
 
     fn check(&self) {
@@ -219,6 +254,7 @@ impl Books {
 
     /// Everything lost is sent again, everything is sent and acknowledged: nothing is left.
     fn end(mut self) {
+        self.send_kept_back();
         while self.send.has_lost() {
             self.send_again();
         }

@@ -8,24 +8,35 @@ use ebbtide::{Config, Congestion};
 
 use super::script::Script;
 
+/// Settings, and what of them a test has to know.
+pub(crate) struct Small {
+    pub(crate) config: Config,
+    pub(crate) send_buffer: usize,
+    pub(crate) receive_buffer_max: usize,
+    pub(crate) packets_in_flight: u16,
+}
+
 /// Valid settings with little room, so that a short script reaches every limit.
-pub(crate) fn small(script: &mut Script<'_>) -> Config {
+pub(crate) fn small(script: &mut Script<'_>) -> Small {
     let buffers = [4 << 10, 16 << 10, 64 << 10, 256 << 10];
-    let (send, receive) = (script.pick(&buffers), script.pick(&buffers));
+    let (send_buffer, receive) = (script.pick(&buffers), script.pick(&buffers));
     let flags = script.byte();
     let flag = |bit: u8| flags & (1 << bit) != 0;
+    let receive_buffer_max = if flag(0) { receive } else { 1 << 20 };
+    let packets_in_flight = if flag(6) { 4 } else { 950 };
     let config = Config::default()
-        .send_buffer(send)
+        .send_buffer(send_buffer)
         .receive_buffer(receive)
-        .receive_buffer_max(if flag(0) { receive } else { 1 << 20 })
+        .receive_buffer_max(receive_buffer_max)
         .nodelay(flag(1))
         .pacing(flag(2))
         .keepalive(flag(3).then_some(Duration::from_secs(15)))
         .idle_timeout(flag(4).then_some(Duration::from_secs(120)))
         .ack_delay(Duration::from_millis(if flag(5) { 0 } else { 5 }))
-        .packets_in_flight(if flag(6) { 4 } else { 950 });
+        .packets_in_flight(packets_in_flight);
     let config = if flag(7) { config.congestion(Congestion::Fixed(1 << 20)) } else { config };
-    config.mtu(script.pick(&[1400, 576, 150, 9000]))
+    let config = config.mtu(script.pick(&[1400, 576, 150, 9000]));
+    Small { config, send_buffer, receive_buffer_max, packets_in_flight }
 }
 
 /// Anything at all: about one field in eight near or beyond the ends of its range.
