@@ -5,4 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod beside;
+mod bottleneck;
+mod clocks;
 mod flood;
+mod insiders;
+mod outsiders;

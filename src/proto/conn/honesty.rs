@@ -96,7 +96,7 @@ impl Connection {
             && !self.send.has_lost()
             && self.rtt.backoffs() == 0
             && self.rtt.smoothed().is_some()
-            && self.has_room_for_all(FOLLOWERS + 1, len)
+            && self.has_room_for_all(2, len)
     }
 
     fn has_room_for_all(&self, count: u32, len: u32) -> bool {
