@@ -43,6 +43,7 @@
 
 mod ailment;
 mod burst;
+mod capture;
 mod discipline;
 mod fault;
 mod flow;
@@ -53,6 +54,7 @@ mod link;
 mod network;
 mod oracle;
 mod pattern;
+mod pcapng;
 mod pipe;
 mod program;
 mod quantity;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::capture::{Capture, Carried};
 use super::discipline::Waiting;
 use super::fault::{Fault, FaultCounts, FaultKind, LinkFault};
 use super::host::HostId;
@@ -70,6 +71,7 @@ pub(super) struct Network {
     parcels: Vec<Parcel>,
     /// Places in `parcels` that are free, with their memory.
     free: Vec<u32>,
+    capture: Option<Box<Capture>>,
     /// Kept for its memory.
     dropped: Vec<u32>,
     /// Faults that are not a pipe's.
@@ -92,6 +94,14 @@ pub(super) struct Ends {
     pub(super) route: Route,
 }
 
+impl Ends {
+    /// A datagram of theirs at that time.
+    const fn carrying(self, at: u64, bytes: &[u8]) -> Carried<'_> {
+        let Route { pipe, addressed, .. } = self.route;
+        Carried { at, pipe, from: self.from, to: addressed, bytes }
+    }
+}
+
 /// Where the network says what is going to happen and what has.
 pub(super) trait Outlet {
     /// The datagram arrives then.
@@ -107,6 +117,9 @@ impl Network {
         let id = LineId(u32::try_from(self.pipes.len() / 2).expect("fewer than 4 billion lines"));
         self.pipes.extend([line.there, line.back].map(|link| Pipe::new(link, rng.fork())));
         self.trackers.push(None);
+        if let Some(capture) = &mut self.capture {
+            capture.line(&self.pipes[2 * id.0 as usize..]);
+        }
         id
     }
 
@@ -154,6 +167,17 @@ impl Network {
         }
     }
 
+    /// Begins a recording, in place of another one.
+    pub(super) fn record(&mut self, mut capture: Capture) {
+        self.pipes.chunks_exact(2).for_each(|line| capture.line(line));
+        self.capture = Some(Box::new(capture));
+    }
+
+    /// Gives back the recording that was going on.
+    pub(super) fn stop_recording(&mut self) -> Option<Capture> {
+        self.capture.take().map(|capture| *capture)
+    }
+
     /// The link has this fault as well from now on, in place of another of its kind.
     pub(super) fn set_fault(&mut self, line: LineId, direction: Direction, fault: LinkFault) {
         let link = self.pipe_mut(line, direction).link_mut();
@@ -194,7 +218,7 @@ impl Network {
             self.pipes[pipe].enqueue(Waiting { parcel, ..waiting });
             self.drain(now, pipe, outlet);
         } else {
-            self.dispatch(ends, fate, datagram, outlet);
+            self.dispatch(now, ends, fate, datagram, outlet);
         }
     }
 
@@ -223,6 +247,9 @@ impl Network {
             outlet.note(Noted::Struck(Datagram::new(old.sender, old.to, &old.bytes), Fault::Replayed));
             outlet.arrive(now, parcel, old.to);
             self.pipes[pipe].count(Fault::Replayed);
+            if let Some(capture) = &mut self.capture {
+                capture.datagram(old.ends(pipe).carrying(now, &old.bytes), [Fault::Replayed].into_iter());
+            }
         }
     }
 
@@ -235,6 +262,10 @@ impl Network {
                 let lost = &self.parcels[parcel as usize];
                 outlet
                     .note(Noted::Struck(Datagram::new(lost.sender, lost.to, &lost.bytes), Fault::WaitedLong));
+                if let Some(capture) = &mut self.capture {
+                    let carried = lost.ends(pipe).carrying(now, &lost.bytes);
+                    capture.datagram(carried, [Fault::WaitedLong].into_iter());
+                }
                 self.release(parcel);
             }
             let Some((waiting, departs)) = next else { break };
@@ -245,7 +276,7 @@ impl Network {
             }
             let ends = parcel.ends(pipe);
             let fate = self.pipes[pipe].release(departs, &waiting, &parcel.bytes);
-            self.dispatch(ends, fate, &parcel.bytes, outlet);
+            self.dispatch(now, ends, fate, &parcel.bytes, outlet);
             self.put_back(waiting.parcel, parcel);
         }
         self.dropped = dropped;
@@ -255,7 +286,10 @@ impl Network {
     }
 
     /// Lets come true what has been decided about a packet.
-    fn dispatch(&mut self, ends: Ends, fate: Fate, datagram: &[u8], outlet: &mut impl Outlet) {
+    fn dispatch(&mut self, now: u64, ends: Ends, fate: Fate, datagram: &[u8], outlet: &mut impl Outlet) {
+        if let Some(capture) = &mut self.capture {
+            capture.datagram(ends.carrying(now, datagram), fate.faults());
+        }
         let Ends { sender, route: Route { pipe, to, .. }, .. } = ends;
         for fault in fate.faults() {
             outlet.note(Noted::Struck(Datagram::new(sender, to, datagram), fault));
