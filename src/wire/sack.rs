@@ -128,6 +128,20 @@ impl SackBits {
         }
     }
 
+    /// Reports up to 64 packets at once: bit `i` of `bits` stands for bit 64 x `word` + `i` of the mask. Beyond the last
+    /// bit of the mask nothing happens.
+    pub fn set_word(&mut self, word: usize, bits: u64) {
+        let bytes = bits.to_le_bytes();
+        let start = (word * bytes.len()).min(MASK_MAX);
+        let bytes = &bytes[..bytes.len().min(MASK_MAX - start)];
+        let Some(last) = bytes.iter().rposition(|byte| *byte != 0) else { return };
+        for (to, from) in self.bytes[PREFIX + start..].iter_mut().zip(bytes) {
+            *to |= from;
+        }
+        let len = self.mask_len().max(((start + last) / 4 + 1) * 4);
+        self.bytes[1] = len as u8;
+    }
+
     /// The mask: up to the last bit that is set, rounded up to four bytes; nothing if none is.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -245,6 +259,24 @@ mod tests {
         }
         bits.set(5);
         assert_eq!(bits.as_bytes().len(), 252, "a low bit does not shorten the mask");
+    }
+
+    #[test]
+    fn a03_words_set_what_their_bits_would() {
+        for word in 0..40 {
+            for bits in [0, 1, 1 << 63, 1 << 31, 0x8000_0001, 0x5555_5555_5555_5555, u64::MAX] {
+                let (mut at_once, mut one_by_one) = (SackBits::new(), SackBits::new());
+                for mask in [&mut at_once, &mut one_by_one] {
+                    mask.set(70);
+                }
+                at_once.set_word(word, bits);
+                (0..64).filter(|bit| bits >> bit & 1 == 1).for_each(|bit| one_by_one.set(64 * word + bit));
+                assert_eq!(at_once.as_bytes(), one_by_one.as_bytes(), "word {word}, {bits:#x}");
+            }
+        }
+        let mut mask = SackBits::new();
+        mask.set_word(usize::MAX / 8, u64::MAX);
+        assert!(mask.is_empty());
     }
 
     #[test]

@@ -200,6 +200,7 @@ impl Connection {
         if let Some(round_trip) = round_trip {
             self.rtt.sample(round_trip);
             self.tuner.round_trip(round_trip);
+            self.delay.on_round_trip(now, round_trip, &self.rtt);
         }
         if outcome.packets > 0 || outcome.advanced {
             self.on_progress(now, in_flight, &outcome);
@@ -234,6 +235,9 @@ impl Connection {
             self.rtt.reset_back_off();
         }
         if outcome.bytes > 0 {
+            if !self.peer.is_shut(self.payload_max()) {
+                self.stalled_since = None;
+            }
             self.congestion.on_ack(&Acked {
                 now,
                 bytes: outcome.bytes,

@@ -74,6 +74,15 @@ struct Due {
     probe: bool,
 }
 
+/// The last time that two acknowledgements were sent instead of one.
+#[derive(Debug, Default)]
+struct AckPairs {
+    at: Option<Instant>,
+    ack: SeqNr,
+    /// Which of the two was sent last when one had to do.
+    second: bool,
+}
+
 /// What the application has said about itself.
 #[derive(Debug, Default)]
 struct Wishes {
@@ -134,13 +143,15 @@ pub struct Connection {
     window_limited: bool,
     probed: bool,
     persist_tries: u32,
-    /// Since when the peer's window has been shut although we have something for it.
+    /// Since when the peer's window has been shut although we have something for it. That it opens does not end that,
+    /// only that something arrives there: a peer that plays with its window gains nothing.
     stalled_since: Option<Instant>,
 
     timers: Timers,
     due: Due,
     /// The number for the second of two acknowledgements, once the first is out.
     second_ack: Option<SeqNr>,
+    pairs: AckPairs,
     wishes: Wishes,
     events: Events,
     close_reason: Option<CloseReason>,
@@ -242,6 +253,7 @@ impl Connection {
             timers: Timers::default(),
             due: Due::default(),
             second_ack: None,
+            pairs: AckPairs::default(),
             wishes: Wishes { nodelay: config.nodelay, ..Wishes::default() },
             events: Events::NONE,
             close_reason: None,

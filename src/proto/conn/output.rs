@@ -16,6 +16,9 @@ use crate::wire::{Extensions, HEADER_LEN, Header, Kind, SackBits, SeqNr, Timesta
 /// thousand that are idle.
 pub(super) const TRIM_AFTER: Duration = Duration::from_secs(1);
 
+/// Ours: so much later both forms of an acknowledgement are repeated.
+const PAIR_PAUSE: Duration = Duration::from_millis(100);
+
 /// One packet to be sent.
 #[derive(Clone, Copy, Debug)]
 enum Send {
@@ -78,8 +81,11 @@ impl Connection {
         self.due.keepalive.then_some(Send::Keepalive)
     }
 
+    /// What is owed to the peer as a bare acknowledgement.
+    ///
     /// libutp accepts a bare acknowledgement only with the number after our FIN, libtorrent only with the FIN's own
-    /// (both measured); 20 more bytes at the end of a connection serve both.
+    /// (both measured); 20 more bytes at the end of a connection serve both. But for a packet that says nothing new
+    /// there is one answer at most: the one and the other in turn, and both now and then.
     fn next_ack(&mut self, now: Instant) -> Option<Send> {
         if let Some(seq) = self.second_ack.take() {
             return Some(Send::State(seq));
@@ -88,8 +94,17 @@ impl Connection {
             return None;
         }
         let seq = self.send.next_seq();
-        self.second_ack = self.send.fin_seq().map(|_| seq);
-        Some(Send::State(if self.second_ack.is_some() { seq.prev() } else { seq }))
+        if self.send.fin_seq().is_none() {
+            return Some(Send::State(seq));
+        }
+        let ack = self.recv.cumulative();
+        if self.pairs.ack != ack || self.pairs.at.is_none_or(|at| now.since(at) >= PAIR_PAUSE) {
+            (self.pairs.ack, self.pairs.at) = (ack, Some(now));
+            self.second_ack = Some(seq);
+        }
+        let first = self.second_ack.is_some() || self.pairs.second;
+        self.pairs.second = self.second_ack.is_some() || !first;
+        Some(Send::State(if first { seq.prev() } else { seq }))
     }
 
     fn next_segment(&mut self, now: Instant, batch: &Batch) -> Option<SegmentRef> {
@@ -333,7 +348,10 @@ impl Connection {
         if let Send::State(seq) = *send {
             self.second_ack = match self.second_ack {
                 // It was the first of two; the acknowledgement is still due and will be decided again.
-                Some(_) => None,
+                Some(_) => {
+                    self.pairs.at = None;
+                    None
+                }
                 None => self.send.fin_seq().map(|_| seq),
             };
         }
@@ -349,8 +367,11 @@ impl Connection {
         if self.is_flushed() {
             self.signal(Events::FLUSHED);
         }
-        let stalled = self.peer.is_shut(self.payload_max()) && self.send.queued_bytes() > 0;
-        self.stalled_since = stalled.then(|| self.stalled_since.unwrap_or(now));
+        self.stalled_since = match self.stalled_since {
+            _ if self.send.queued_bytes() == 0 => None,
+            None if self.peer.is_shut(self.payload_max()) => Some(now),
+            since => since,
+        };
         let waits_for_window = self.state.is_open()
             && self.blocked == Blocked::Peer
             && self.send.outstanding() == 0

@@ -20,6 +20,9 @@ const PROBE_MIN: Duration = Duration::from_millis(10);
 /// waits longer than the maximum, which is libutp's only interval.
 const PERSIST: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 
+/// RFC 6298 §2.5: the longest timeout; what is sent into an open window is answered within it.
+const STALL_GRACE: Duration = Duration::from_secs(60);
+
 impl Connection {
     /// Does whatever is overdue. Calling it too early, or too often, does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
@@ -193,13 +196,19 @@ impl Connection {
     /// When one of the limits on silence is exceeded, if nothing changes.
     pub(super) fn limit_deadline(&self) -> Option<Instant> {
         let idle = self.config.idle_timeout.map(|limit| self.peer.last_heard + limit);
-        let stalled = self.stalled_since.map(|since| since + self.config.stall_timeout);
+        let stalled = self.stalled_since.map(|since| since + self.stall_limit());
         [idle, stalled].into_iter().flatten().min()
+    }
+
+    /// How long a window may be shut; once it has opened, there is time left to see whether anything arrives.
+    fn stall_limit(&self) -> Duration {
+        let grace = if self.peer.is_shut(self.payload_max()) { Duration::ZERO } else { STALL_GRACE };
+        self.config.stall_timeout + grace
     }
 
     fn limit_exceeded(&self, now: Instant) -> Option<CloseReason> {
         let idle = self.config.idle_timeout.is_some_and(|limit| now.since(self.peer.last_heard) >= limit);
-        let stalled = self.stalled_since.is_some_and(|since| now.since(since) >= self.config.stall_timeout);
+        let stalled = self.stalled_since.is_some_and(|since| now.since(since) >= self.stall_limit());
         match (idle, stalled) {
             (true, _) => Some(CloseReason::Idle),
             (_, true) => Some(CloseReason::Stalled),

@@ -139,12 +139,8 @@ impl Reorder {
         let first = cumulative + 2;
         let span =
             usize::from(self.highest.distance_from(cumulative.next()).unsigned_abs()).min(REPORTED_MAX);
-        for offset in (0..span).step_by(64) {
-            let mut word = self.taken_from(self.slot(first + number(offset)));
-            while word != 0 {
-                bits.set(offset + word.trailing_zeros() as usize);
-                word &= word - 1;
-            }
+        for word in 0..span.div_ceil(64) {
+            bits.set_word(word, self.taken_from(self.slot(first + number(64 * word))));
         }
     }
 

@@ -9,8 +9,11 @@
 //!   queue           = smallest of the last four readings - base
 //! ```
 
+mod doubt;
+
 use std::time::Duration;
 
+use self::doubt::{Doubt, Queues};
 use super::RttEstimator;
 use crate::time::Instant;
 use crate::wire::Delay;
@@ -21,7 +24,11 @@ pub struct DelayMeter {
     forward: History,
     backward: History,
     recent: Recent,
+    recent_backward: Recent,
+    round_trips: History,
+    recent_round_trips: Recent,
     skew: Skew,
+    doubt: Doubt,
 }
 
 impl DelayMeter {
@@ -54,15 +61,43 @@ impl DelayMeter {
         if let Some(delay) = forward {
             self.recent.push(Reading { at: now, delay });
         }
+        if let Some(delay) = backward {
+            self.recent_backward.push(Reading { at: now, delay });
+        }
+    }
+
+    /// A round trip was measured, by a packet whose delays went in before.
+    pub fn on_round_trip(&mut self, now: Instant, sample: Duration, rtt: &RttEstimator) {
+        let micros = u32::try_from(sample.as_micros()).unwrap_or(u32::MAX);
+        // Minima of the same ten minutes as those of one-way delays, or a longer path would look like a hidden queue.
+        let delay = Delay::new(micros.min(ROUND_TRIP_MAX)).as_sample();
+        self.round_trips.record(now, delay);
+        self.recent_round_trips.push(Reading { at: now, delay });
+        if let Some(queues) = self.queues(rtt) {
+            self.doubt.look(now, rtt.smoothed().unwrap_or(sample), &queues);
+        }
+    }
+
+    /// All that is known of queues; nothing before all three were measured.
+    fn queues(&self, rtt: &RttEstimator) -> Option<Queues> {
+        let smoothed = rtt.smoothed();
+        Some(Queues {
+            reported: self.recent.lowest_above(self.forward.base?, smoothed)?,
+            back: self.recent_backward.lowest_above(self.backward.base?, smoothed)?,
+            round_trip: self.recent_round_trips.lowest_above(self.round_trips.base?, smoothed)?,
+        })
     }
 
     /// How long our packets queue now, or `None` before anything was measured.
     ///
     /// The smaller of two opinions: one-way delay above its base, and round trip above the smallest one. The first
     /// does not see queues on the way back, the second does not see clocks drift. A peer that reports no delays leaves
-    /// the second alone.
+    /// the second alone, and so does one whose reports have not fitted the round trips for ten of them.
     #[must_use]
     pub fn queue_delay(&self, rtt: &RttEstimator) -> Option<Duration> {
+        if let Some(hidden) = self.queues(rtt).and_then(|queues| self.doubt.instead(&queues)) {
+            return Some(hidden);
+        }
         let one_way = self.forward.base.and_then(|base| self.recent.lowest_above(base, rtt.smoothed()));
         let round_trip = rtt.latest().zip(rtt.min()).map(|(latest, min)| latest.saturating_sub(min));
         match (one_way, round_trip) {
@@ -247,6 +282,9 @@ const STEP_MICROS: i32 = 1_000_000;
 
 /// Ours: so many samples in a row prove a step. Two filters' worth, so that a burst of odd stamps is none.
 const STEP_SAMPLES: u8 = 8;
+
+/// Ours: more than half the circle of delays would be a negative round trip.
+const ROUND_TRIP_MAX: u32 = 1 << 30;
 
 /// libutp: their base must fall by no more than 10 ms at once to count as drift.
 const SKEW_FALL_MAX: Duration = Duration::from_millis(10);

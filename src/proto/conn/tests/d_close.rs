@@ -138,6 +138,7 @@ fn d29_in_time_wait_repeats_are_acknowledged_new_data_is_reset_and_forgeries_are
         raw.say_with(header, Extensions::EMPTY, b"");
         assert_eq!(raw.hear(), [], "{header:?}");
     }
+    raw.pass(millis(200));
     raw.say_with(fin, Extensions::EMPTY, b"");
     let acks = raw.hear();
     assert_eq!(only(Kind::State, &acks).len(), 2, "{acks:?}");

@@ -16,6 +16,7 @@ mod d_reset;
 mod d_time_wait;
 mod t_honesty;
 mod t_off_path;
+mod t_storms;
 
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
