@@ -74,7 +74,7 @@ impl<C: Controller> Flow<C> {
             drops: 0,
             cuts: 0,
             rtt: RttEstimator::new(Duration::from_millis(500)),
-            delays: DelayMeter::new(),
+            delays: DelayMeter::default(),
             pacer: Pacer::new(MSS),
             echoes: VecDeque::new(),
             in_flight: 0,

@@ -200,7 +200,7 @@ impl Connection {
         if let Some(round_trip) = round_trip {
             self.rtt.sample(round_trip);
             self.tuner.round_trip(round_trip);
-            self.delay.on_round_trip(now, round_trip, &self.rtt);
+            self.delay.on_round_trip(now, round_trip);
         }
         if outcome.packets > 0 || outcome.advanced {
             self.on_progress(now, in_flight, &outcome);

@@ -241,7 +241,7 @@ impl Connection {
             challenge: None,
             honesty: Honesty::new(0),
             rtt: RttEstimator::new(config.rto_min),
-            delay: DelayMeter::new(),
+            delay: DelayMeter::new(config.target_delay),
             congestion: congestion::build(&config, payload),
             pacer: Pacer::new(payload),
             allowance: 0,

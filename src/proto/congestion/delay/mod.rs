@@ -13,13 +13,13 @@ mod doubt;
 
 use std::time::Duration;
 
-use self::doubt::{Doubt, Queues};
+use self::doubt::Queues;
 use super::RttEstimator;
 use crate::time::Instant;
 use crate::wire::Delay;
 
 /// The one-way delays of a connection, and the queueing delay that they amount to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct DelayMeter {
     forward: History,
     backward: History,
@@ -28,14 +28,30 @@ pub struct DelayMeter {
     round_trips: History,
     recent_round_trips: Recent,
     skew: Skew,
-    doubt: Doubt,
+    /// How much of a round trip the peer may leave unexplained.
+    tolerance: Duration,
+}
+
+impl Default for DelayMeter {
+    fn default() -> Self {
+        Self::new(TARGET_MAX)
+    }
 }
 
 impl DelayMeter {
-    /// A meter that has seen nothing.
+    /// A meter that has seen nothing, for a controller that aims at this queueing delay.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(target: Duration) -> Self {
+        Self {
+            forward: History::default(),
+            backward: History::default(),
+            recent: Recent::default(),
+            recent_backward: Recent::default(),
+            round_trips: History::default(),
+            recent_round_trips: Recent::default(),
+            skew: Skew::default(),
+            tolerance: (target / 2).max(TOLERANCE_MIN),
+        }
     }
 
     /// A packet arrived: `forward` is what the peer reports about ours, `backward` what we measured of this one.
@@ -67,15 +83,12 @@ impl DelayMeter {
     }
 
     /// A round trip was measured, by a packet whose delays went in before.
-    pub fn on_round_trip(&mut self, now: Instant, sample: Duration, rtt: &RttEstimator) {
+    pub fn on_round_trip(&mut self, now: Instant, sample: Duration) {
         let micros = u32::try_from(sample.as_micros()).unwrap_or(u32::MAX);
         // Minima of the same ten minutes as those of one-way delays, or a longer path would look like a hidden queue.
         let delay = Delay::new(micros.min(ROUND_TRIP_MAX)).as_sample();
         self.round_trips.record(now, delay);
         self.recent_round_trips.push(Reading { at: now, delay });
-        if let Some(queues) = self.queues(rtt) {
-            self.doubt.look(now, rtt.smoothed().unwrap_or(sample), &queues);
-        }
     }
 
     /// All that is known of queues; nothing before all three were measured.
@@ -92,10 +105,10 @@ impl DelayMeter {
     ///
     /// The smaller of two opinions: one-way delay above its base, and round trip above the smallest one. The first
     /// does not see queues on the way back, the second does not see clocks drift. A peer that reports no delays leaves
-    /// the second alone, and so does one whose reports have not fitted the round trips for ten of them.
+    /// the second alone, and so does one whose reports do not fit the round trips.
     #[must_use]
     pub fn queue_delay(&self, rtt: &RttEstimator) -> Option<Duration> {
-        if let Some(hidden) = self.queues(rtt).and_then(|queues| self.doubt.instead(&queues)) {
+        if let Some(hidden) = self.queues(rtt).and_then(|queues| queues.hidden(self.tolerance)) {
             return Some(hidden);
         }
         let one_way = self.forward.base.and_then(|base| self.recent.lowest_above(base, rtt.smoothed()));
@@ -282,6 +295,12 @@ const STEP_MICROS: i32 = 1_000_000;
 
 /// Ours: so many samples in a row prove a step. Two filters' worth, so that a burst of odd stamps is none.
 const STEP_SAMPLES: u8 = 8;
+
+/// RFC 6817 §2.5: the largest target.
+const TARGET_MAX: Duration = Duration::from_millis(100);
+
+/// Ours: half the target, which must hold in any case, but no less than peers that are slow to answer differ by.
+const TOLERANCE_MIN: Duration = Duration::from_millis(15);
 
 /// Ours: more than half the circle of delays would be a negative round trip.
 const ROUND_TRIP_MAX: u32 = 1 << 30;

@@ -40,7 +40,7 @@ fn feed(meter: &mut DelayMeter, now: f64, forward: &[i64]) {
 
 #[test]
 fn e31_values_that_mean_nothing_are_ignored() {
-    let mut meter = DelayMeter::new();
+    let mut meter = DelayMeter::default();
     for none in [None, delay(0), delay(0x7FFF_FFFF)] {
         meter.on_packet(at(1.0), none, none);
     }
@@ -53,7 +53,7 @@ fn e31_values_that_mean_nothing_are_ignored() {
 
 #[test]
 fn e31_the_queue_is_the_smallest_of_four_above_the_base() {
-    let mut meter = DelayMeter::new();
+    let mut meter = DelayMeter::default();
     feed(&mut meter, 1.0, &[10_000, 60_000, 75_000, 52_000]);
     assert_eq!(one_way(&meter), Some(ms(0)));
     feed(&mut meter, 1.0, &[90_000]);
@@ -62,7 +62,7 @@ fn e31_the_queue_is_the_smallest_of_four_above_the_base() {
 
 #[test]
 fn e31_readings_of_another_round_trip_do_not_count() {
-    let mut meter = DelayMeter::new();
+    let mut meter = DelayMeter::default();
     feed(&mut meter, 1.0, &[10_000, 10_000, 10_000]);
     feed(&mut meter, 1.2, &[70_000]);
     assert_eq!(meter.queue_delay(&round_trips(ms(90))), Some(ms(60)));
@@ -73,7 +73,7 @@ fn e31_readings_of_another_round_trip_do_not_count() {
 #[test]
 fn e31_clock_offset_and_wrap_change_nothing() {
     for offset in [0, 5, -5_000, -70_000, 0x7FFF_FFFF - 30_000, 0x8000_0000, 0xFFFF_FFFF] {
-        let mut meter = DelayMeter::new();
+        let mut meter = DelayMeter::default();
         feed(&mut meter, 1.0, &[offset + 20_000, offset + 80_000, offset + 50_001]);
         feed(&mut meter, 1.0, &[offset + 90_000; 3]);
         assert_eq!(one_way(&meter), Some(Duration::from_micros(30_001)), "offset {offset}");
@@ -83,7 +83,7 @@ fn e31_clock_offset_and_wrap_change_nothing() {
 
 #[test]
 fn e31_a_queue_that_only_one_measure_sees_is_none() {
-    let mut meter = DelayMeter::new();
+    let mut meter = DelayMeter::default();
     feed(&mut meter, 1.0, &[20_000]);
     feed(&mut meter, 1.0, &[80_000; 4]);
     assert_eq!(meter.queue_delay(&round_trips(ms(0))), Some(ms(0)), "the clock ran away");
@@ -93,14 +93,14 @@ fn e31_a_queue_that_only_one_measure_sees_is_none() {
 
 #[test]
 fn e31_a_peer_without_clock_leaves_the_round_trip() {
-    let mut meter = DelayMeter::new();
+    let mut meter = DelayMeter::default();
     meter.on_packet(at(1.0), delay(0), delay(7));
     assert_eq!(meter.queue_delay(&round_trips(ms(33))), Some(ms(33)));
 }
 
 #[test]
 fn e31_the_base_is_forgotten_after_ten_minutes() {
-    let mut meter = DelayMeter::new();
+    let mut meter = DelayMeter::default();
     feed(&mut meter, 1.0, &[20_000]);
     for second in 2..599 {
         feed(&mut meter, f64::from(second), &[80_000]);
@@ -117,7 +117,7 @@ fn e31_the_base_is_forgotten_after_ten_minutes() {
 fn e31_drift_is_taken_from_the_other_direction() {
     // Their clock runs 100 ppm fast for two minutes while 30 ms queue: seems 12 ms more, but their packets get as
     // much faster.
-    let mut meter = DelayMeter::new();
+    let mut meter = DelayMeter::default();
     meter.on_packet(at(0.0), delay(20_000), delay(-3_000));
     for tenth in 1..=1200 {
         let drift = i64::from(tenth) * 10;
@@ -129,7 +129,7 @@ fn e31_drift_is_taken_from_the_other_direction() {
 
 #[test]
 fn e31_a_queue_that_ends_on_the_way_back_is_no_drift() {
-    let mut meter = DelayMeter::new();
+    let mut meter = DelayMeter::default();
     meter.on_packet(at(0.0), delay(20_000), delay(15_000));
     for (tenth, backward) in (1..).zip([14_000, 12_000, 9_000, 5_000, 1_000]) {
         meter.on_packet(at(f64::from(tenth) / 10.0), delay(50_000), delay(backward));
@@ -141,7 +141,7 @@ fn e31_a_queue_that_ends_on_the_way_back_is_no_drift() {
 
 #[test]
 fn e31_a_base_that_wavers_does_not_ratchet_ours_up() {
-    let mut meter = DelayMeter::new();
+    let mut meter = DelayMeter::default();
     for minute in 0..60 {
         let wave = if minute % 11 == 0 { 0 } else { 4_000 };
         meter.on_packet(at(f64::from(minute) * 60.0), delay(20_000), delay(9_000 + wave));
@@ -152,7 +152,7 @@ fn e31_a_base_that_wavers_does_not_ratchet_ours_up() {
 #[test]
 fn e31_a_clock_that_is_set_starts_a_new_base() {
     for step in [-3_600_000_000_i64 / 2, -1_500_000, 1_500_000, 900_000_000] {
-        let mut meter = DelayMeter::new();
+        let mut meter = DelayMeter::default();
         for tenth in 0..20 {
             meter.on_packet(at(f64::from(tenth) / 10.0), delay(50_000), delay(9_000));
         }
@@ -171,7 +171,7 @@ fn e31_a_clock_that_is_set_starts_a_new_base() {
 #[test]
 fn e31_a_clock_may_be_set_forth_and_back() {
     for step in [-1_500_000, 1_500_000] {
-        let mut meter = DelayMeter::new();
+        let mut meter = DelayMeter::default();
         for tenth in 0..60 {
             let offset = if (20..40).contains(&tenth) { step } else { 0 };
             meter.on_packet(at(f64::from(tenth) / 10.0), delay(50_000 + offset), delay(9_000 - offset));
@@ -182,7 +182,7 @@ fn e31_a_clock_may_be_set_forth_and_back() {
 
 #[test]
 fn e31_drift_is_still_seen_after_a_clock_was_set() {
-    let mut meter = DelayMeter::new();
+    let mut meter = DelayMeter::default();
     for tenth in 0..1200 {
         let (offset, drift) = (if tenth < 20 { 0 } else { -1_500_000 }, i64::from(tenth) * 10);
         let queue = if tenth < 100 { 0 } else { 30_000 };
@@ -195,7 +195,7 @@ fn e31_drift_is_still_seen_after_a_clock_was_set() {
 
 #[test]
 fn e31_a_long_queue_is_not_a_clock_that_is_set() {
-    let mut meter = DelayMeter::new();
+    let mut meter = DelayMeter::default();
     meter.on_packet(at(0.0), delay(50_000), delay(9_000));
     for tenth in 1..200 {
         meter.on_packet(at(f64::from(tenth) / 10.0), delay(5_050_000), delay(9_000));
@@ -205,7 +205,7 @@ fn e31_a_long_queue_is_not_a_clock_that_is_set() {
 
 #[test]
 fn e31_one_absurd_reading_does_not_spoil_the_base() {
-    let mut meter = DelayMeter::new();
+    let mut meter = DelayMeter::default();
     feed(&mut meter, 1.0, &[50_000, -9_000_000, 60_000, -9_000_000, 60_000]);
     assert_eq!(meter.base(), delay(50_000));
     feed(&mut meter, 1.0, &[60_000; 4]);

@@ -335,3 +335,61 @@ fn round_trip() -> RttEstimator {
 fn lose(ledbat: &mut Ledbat) {
     ledbat.on_loss(&LossEvent { now: Instant::ZERO, bytes: MSS, packets: 1, bytes_in_flight: MSS });
 }
+
+#[test]
+fn t12_without_any_delay_a_round_trip_still_gains_no_more_than_the_standard_increase() {
+    let mut ledbat = steady(100_000.0);
+    let before = ledbat.window;
+    // A window's worth, in one round trip.
+    for _ in 0..100 {
+        acknowledge_of(&mut ledbat, 1000, 100_000, 0);
+    }
+    let gained = ledbat.window - before;
+    eprintln!("t12 bound={GAIN_BYTES} measured={gained:.0} bytes of window per round trip at zero delay");
+    assert!(gained <= GAIN_BYTES * 1.001, "{gained}");
+    lose(&mut ledbat);
+    assert!(ledbat.window <= (before + gained) / 2.0 + 1.0, "loss halves, whatever the delay");
+}
+
+#[test]
+fn t13_a_clock_that_is_set_never_stops_the_flow() {
+    let link = link(10.0, 60.0);
+    let packet_per_round_trip = f64::from(super::super::model::MSS) / link.round_trip;
+    for step in [3600.0, -3600.0, 2200.0, 1.5, -1.5, 0.9, -0.9] {
+        let mut flow = running(link, 10.0);
+        flow.offset += step;
+        let (mut worst, mut recovered) = (f64::INFINITY, None);
+        for second in 0..30 {
+            let rate = flow.run(1.0).rate;
+            worst = worst.min(rate);
+            if rate < 0.8 * link.rate {
+                recovered = None;
+            } else {
+                recovered = recovered.or(Some(second));
+            }
+        }
+        eprintln!(
+            "t13 bound={packet_per_round_trip:.0} measured={worst:.0} bytes per second after a step of {step} s; \
+             bound=1200 measured={recovered:?} s to recover"
+        );
+        assert!(worst >= packet_per_round_trip && recovered.is_some(), "{step}: {worst}, {recovered:?}");
+    }
+}
+
+#[test]
+fn t13_a_base_that_was_poisoned_is_forgotten_with_its_history() {
+    let link = link(10.0, 60.0);
+    let mut flow = running(link, 10.0);
+    // For a second the peer reports delays that are 0.9 s too short: less than what counts as a step.
+    flow.offset -= 0.9;
+    flow.run(1.0);
+    flow.offset += 0.9;
+    let poisoned = flow.run(20.0).rate;
+    flow.run(1200.0);
+    let after = flow.run(20.0).rate;
+    eprintln!(
+        "t13 bound=1200 measured=1200 s after which {after:.0} bytes per second are back, {poisoned:.0} before"
+    );
+    assert!(poisoned >= f64::from(super::super::model::MSS) / link.round_trip);
+    assert!(after >= 0.8 * link.rate, "{after}");
+}

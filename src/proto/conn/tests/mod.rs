@@ -15,6 +15,7 @@ mod d_close;
 mod d_reset;
 mod d_time_wait;
 mod t_honesty;
+mod t_liars;
 mod t_off_path;
 mod t_storms;
 
