@@ -354,7 +354,7 @@ fn t12_without_any_delay_a_round_trip_still_gains_no_more_than_the_standard_incr
 #[test]
 fn t13_a_clock_that_is_set_never_stops_the_flow() {
     let link = link(10.0, 60.0);
-    let packet_per_round_trip = f64::from(super::super::model::MSS) / link.round_trip;
+    let packet_per_round_trip = f64::from(MSS) / link.round_trip;
     for step in [3600.0, -3600.0, 2200.0, 1.5, -1.5, 0.9, -0.9] {
         let mut flow = running(link, 10.0);
         flow.offset += step;
@@ -390,6 +390,6 @@ fn t13_a_base_that_was_poisoned_is_forgotten_with_its_history() {
     eprintln!(
         "t13 bound=1200 measured=1200 s after which {after:.0} bytes per second are back, {poisoned:.0} before"
     );
-    assert!(poisoned >= f64::from(super::super::model::MSS) / link.round_trip);
+    assert!(poisoned >= f64::from(MSS) / link.round_trip);
     assert!(after >= 0.8 * link.rate, "{after}");
 }
