@@ -1,10 +1,10 @@
-//! Ten thousand connections through two sockets, and nothing left of them.
+//! Ten thousand connections through two sockets, and nothing left of them. `EBBTIDE_CONNECTIONS=100000` makes more.
 #![cfg(feature = "tokio")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ebbtide::{Config, UtpSocket, UtpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,6 +15,13 @@ use tokio::time::{sleep, timeout};
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 const CONNECTIONS: u32 = 10_000;
 const AT_ONCE: usize = 256;
+
+/// How many there are to be, and the time that they may take: a minute for each ten thousand.
+fn wanted() -> (u32, Duration) {
+    let wanted = std::env::var("EBBTIDE_CONNECTIONS");
+    let count = wanted.map_or(CONNECTIONS, |wanted| wanted.parse().expect("a number of connections"));
+    (count, Duration::from_secs(60) * count.div_ceil(CONNECTIONS))
+}
 
 /// Writes back what comes, until the peer has no more to say.
 async fn echo(mut stream: UtpStream) {
@@ -37,13 +44,15 @@ async fn call(client: &UtpSocket, server: SocketAddr, number: u32) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_connections_leave_nothing_behind() {
+    let (connections, limit) = wanted();
+    let began = Instant::now();
     let config = Config::swarm();
     let client = UtpSocket::bind_with(LOOPBACK, config.clone()).await.unwrap();
     let server = UtpSocket::bind_with(LOOPBACK, config).await.unwrap();
     let (listener, peer) = (server.listen(), server.local_addr());
     let accepting = tokio::spawn(async move {
         let mut echoes = JoinSet::new();
-        for _ in 0..CONNECTIONS {
+        for _ in 0..connections {
             echoes.spawn(echo(listener.accept().await.unwrap().0));
             while let Some(done) = echoes.try_join_next() {
                 done.unwrap();
@@ -53,10 +62,10 @@ async fn ten_thousand_connections_leave_nothing_behind() {
             done.unwrap();
         }
     });
-    let limit = Arc::new(Semaphore::new(AT_ONCE));
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
     let mut calls = JoinSet::new();
-    for number in 0..CONNECTIONS {
-        let permit = Arc::clone(&limit).acquire_owned().await.unwrap();
+    for number in 0..connections {
+        let permit = Arc::clone(&turns).acquire_owned().await.unwrap();
         let client = client.clone();
         calls.spawn(async move {
             call(&client, peer, number).await;
@@ -76,7 +85,8 @@ async fn ten_thousand_connections_leave_nothing_behind() {
             sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(Duration::from_secs(60), all).await.expect("in time");
-    assert_eq!((client.stats().connected, server.stats().accepted), (CONNECTIONS.into(), CONNECTIONS.into()));
+    timeout(limit, all).await.expect("in time");
+    println!("{connections} connections in {:.1} s, time-wait included", began.elapsed().as_secs_f64());
+    assert_eq!((client.stats().connected, server.stats().accepted), (connections.into(), connections.into()));
     assert_eq!((client.stats().half_open, server.stats().half_open), (0, 0));
 }
