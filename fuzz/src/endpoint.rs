@@ -1,7 +1,7 @@
 //! One endpoint and eight addresses, from which anything comes, while applications open, accept, use and drop.
 //!
 //! ```text
-//!   input = 5 bytes of settings and limits; then commands:
+//!   input = 8 bytes of limits and settings; then commands:
 //!     one byte, of which the low half says what is done and the top bit that the driver is not called yet
 //! ```
 
@@ -24,8 +24,11 @@ use super::tasks::{cx, ignore};
 
 /// Whatever connections still want when nobody uses them any more, they want it for less time than that.
 const END_MAX: Duration = Duration::from_secs(3600);
-/// No more handles than that at a time.
+/// No more handles than that at a time, nor undecided connections in an application's hands.
 const HANDLES_MAX: usize = 24;
+
+/// The least that can be set.
+const MEMORY_MAX: usize = 1 << 20;
 
 thread_local! {
     /// Kept for its memory.
@@ -87,7 +90,14 @@ impl<'a> Place<'a> {
             .max_connections(limits.connections)
             .half_open(limits.half_open)
             .accept_queue(limits.accept_queue)
+            .max_memory(MEMORY_MAX)
             .foreign_queue(2);
+        let config = match script.byte() % 4 {
+            0 => config.connections_per_address(None).connections_per_network(None),
+            1 => config.connections_per_address(Some(2)).connections_per_network(Some(3)),
+            2 => config.connections_per_address(None).connections_per_network(Some(2)),
+            _ => config,
+        };
         let (endpoint, strangers) = with_strangers(config);
         let lease = endpoint.shared().lease();
         lease.set_listening(true);
@@ -228,9 +238,8 @@ impl<'a> Place<'a> {
     }
 
     fn look_for_incoming(&mut self) {
-        let Some(lease) = &self.lease else { return };
+        let Some(lease) = self.lease.as_ref().filter(|_| self.incoming.len() < HANDLES_MAX) else { return };
         if let Poll::Ready(Some(incoming)) = lease.poll_incoming(&mut cx()) {
-            assert!(self.incoming.len() < self.limits.connections + self.limits.accept_queue + HANDLES_MAX);
             self.incoming.push(incoming);
         }
     }
@@ -345,6 +354,8 @@ impl<'a> Place<'a> {
         assert!(endpoint.routes_len() <= connections + self.limits.accept_queue);
         assert!(endpoint.timers_len() <= 2 * connections + 64, "{} timers", endpoint.timers_len());
         assert_eq!(endpoint.ready_len(), 0);
+        let memory = endpoint.stats().memory;
+        assert!(memory <= MEMORY_MAX, "{memory} bytes of memory");
     }
 
     /// Everybody falls silent and all applications go: the endpoint ends by itself, and its tables are empty.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ebbtide::Instant;
 use ebbtide::wire::Packet;
 
-use super::duo::{Calm, Duo, Fate, Network};
+use super::duo::{Calm, Duo, Fate, Network, Stream};
 use super::script::Script;
 use super::settings;
 
@@ -116,14 +116,13 @@ fn complete(duo: &mut Duo, calm: &mut Calm, limit: Duration) {
             (0..2).for_each(|side| stream.finish(side));
         }
         duo.service(calm);
-        let open = duo.streams.iter().find(|stream| !stream.is_complete() && !stream.was_given_up());
-        let Some(open) = open else { return };
-        if duo.tampered && duo.now >= end {
+        let is_open = |stream: &&Stream| !stream.is_complete() && !stream.was_given_up();
+        if !duo.streams.iter().any(|stream| is_open(&stream)) || (duo.tampered && duo.now >= end) {
             return;
         }
-        let report = open.report();
         if !duo.advance(end, calm) {
-            assert!(duo.tampered, "not complete at {}: {report}", duo.now);
+            let open = duo.streams.iter().find(is_open).map(Stream::report);
+            assert!(duo.tampered, "not complete at {}: {open:?}", duo.now);
             return;
         }
     }

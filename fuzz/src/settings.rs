@@ -35,7 +35,8 @@ pub(crate) fn small(script: &mut Script<'_>) -> Small {
         .ack_delay(Duration::from_millis(if flag(5) { 0 } else { 5 }))
         .packets_in_flight(packets_in_flight);
     let config = if flag(7) { config.congestion(Congestion::Fixed(1 << 20)) } else { config };
-    let config = config.mtu(script.pick(&[1400, 576, 150, 9000]));
+    let shape = script.byte();
+    let config = config.mtu([1400, 576, 150, 9000][usize::from(shape & 3)]).hardened_reset(shape & 4 != 0);
     Small { config, send_buffer, receive_buffer_max, packets_in_flight }
 }
 
@@ -44,7 +45,7 @@ pub(crate) fn wild(script: &mut Script<'_>) -> Config {
     let micros = Duration::from_micros;
     let mut config = Config::default()
         .max_connections(size(script, 4096, 1, 1_000_000))
-        .half_open(size(script, 256, 1, 65_536))
+        .half_open(size(script, 32, 1, 65_536))
         .accept_queue(size(script, 128, 1, 65_536))
         .send_buffer(size(script, 65_536, 4096, 256 << 20))
         .receive_buffer(size(script, 65_536, 4096, 256 << 20))
@@ -59,7 +60,7 @@ pub(crate) fn wild(script: &mut Script<'_>) -> Config {
         .timeouts(number(script, 7, 1, 20) as u8)
         .stall_timeout(micros(number(script, 300_000_000, 1_000_000, 86_400_000_000)))
         .linger(micros(number(script, 30_000_000, 0, 600_000_000)))
-        .resets_per_second(number(script, 100, 0, 100_000) as u32)
+        .resets_per_second(number(script, 200, 0, 100_000) as u32)
         .foreign_queue(size(script, 256, 0, 65_536))
         .socket_buffer(size(script, 4 << 20, 8192, 256 << 20));
     if script.flag() {
@@ -72,6 +73,14 @@ pub(crate) fn wild(script: &mut Script<'_>) -> Config {
     }
     if script.flag() {
         config = config.idle_timeout(Some(micros(number(script, 60_000_000, 1_000_000, 86_400_000_000))));
+    }
+    if script.flag() {
+        config = config
+            .max_memory(size(script, 1 << 30, 1 << 20, 1 << 40))
+            .connections_per_address(Some(size(script, 64, 1, 1_000_000)))
+            .connections_per_network(Some(size(script, 256, 1, 1_000_000)))
+            .hardened_reset(script.flag())
+            .verify_acks(script.flag());
     }
     config.congestion(congestion(script))
 }
