@@ -237,7 +237,10 @@ impl SendBuffer {
             self.acknowledge_first(now, &mut out);
         }
         for seq in sack.into_iter().flat_map(|sack| sack.received(ack)) {
-            let Some(index) = self.flight.index_of(seq) else { continue };
+            // Masks ascend: from the first number that was never sent on, all of it is made up.
+            let Some(steps) = self.flight.steps_to(seq) else { break };
+            let Ok(ahead @ 1..) = u64::try_from(steps) else { continue };
+            let index = self.flight.base() + ahead - 1;
             if let Some(before) = self.flight.sack(index) {
                 self.note_lie(&before, &mut out);
                 self.loss.on_delivered(now, index, &before, true, &mut out);

@@ -99,6 +99,8 @@ impl Flight {
 
     /// Takes the first segment out: it is acknowledged. Returns it as it was.
     pub(super) fn pop(&mut self) -> Option<Segment> {
+        #[cfg(test)]
+        looks::count();
         let segment = self.segments.pop_front()?;
         self.base += 1;
         self.last_acked = self.last_acked.next();
@@ -222,6 +224,8 @@ impl Flight {
     }
 
     pub(super) fn get(&self, index: u64) -> Option<&Segment> {
+        #[cfg(test)]
+        looks::count();
         self.segments.get(usize::try_from(index.checked_sub(self.base)?).ok()?)
     }
 
@@ -232,6 +236,8 @@ impl Flight {
     }
 
     pub(super) fn head(&self) -> Option<&Segment> {
+        #[cfg(test)]
+        looks::count();
         self.segments.front()
     }
 
@@ -298,6 +304,8 @@ impl Flight {
 
     /// Where an outstanding segment is in the queue. An index that is not outstanding is our own mistake.
     fn place(&self, index: u64) -> usize {
+        #[cfg(test)]
+        looks::count();
         debug_assert!((self.base..self.end()).contains(&index), "segment {index} is not outstanding");
         (index - self.base) as usize
     }
@@ -318,5 +326,24 @@ impl Flight {
         debug_assert!(self.packets > 0 && self.bytes >= u32::from(len), "in-flight accounting");
         self.packets -= 1;
         self.bytes -= u32::from(len);
+    }
+}
+
+/// How often segments were looked at, for tests that bound the work.
+#[cfg(test)]
+pub(super) mod looks {
+    use std::cell::Cell;
+
+    thread_local! {
+        static COUNT: Cell<u64> = const { Cell::new(0) };
+    }
+
+    pub(super) fn count() {
+        COUNT.set(COUNT.get() + 1);
+    }
+
+    /// Looks since the last call, on this thread.
+    pub(in crate::proto::send) fn take() -> u64 {
+        COUNT.take()
     }
 }

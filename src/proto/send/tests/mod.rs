@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod bytes;
+mod hostile;
 mod masks;
 mod model;
 mod naive;
