@@ -75,6 +75,8 @@ pub(super) trait Outside {
     fn program_for(&mut self, incoming: &Incoming) -> Option<(FlowId, Box<dyn Program>)>;
     /// Where the program of that flow and side has come to live.
     fn settled(&mut self, flow: FlowId, side: Side, app: u32);
+    /// A timer was due.
+    fn timed(&mut self);
     /// The program has made a step.
     fn stepped(&mut self, flow: FlowId, side: Side, report: &Report);
     /// The program wants to be stepped then, nanoseconds.
@@ -297,6 +299,7 @@ impl Host {
             self.endpoint.handle_mail(local);
             if self.endpoint.poll_timeout().is_some_and(|at| at <= local) {
                 self.endpoint.handle_timeout(local);
+                outside.timed();
             }
             self.send(now, outside);
             self.step_programs(now, outside);

@@ -12,13 +12,21 @@ pub(super) struct Ledger {
     validated: bool,
     bytes_in: u64,
     bytes_out: u64,
-    /// SYNs that this host has sent there: id, number, and RESETs to be forgiven.
-    own: Vec<(ConnId, SeqNr, u32)>,
+    /// Connections that this host has asked for: the id of the SYN, its number once it was sent, and whether a RESET has
+    /// taken it back.
+    own: Vec<(ConnId, Option<SeqNr>, bool)>,
     /// Ids of SYNs that came, and the numbers with which they were answered.
     answers: Vec<(ConnId, Option<SeqNr>)>,
 }
 
 impl Ledger {
+    /// The host itself wants a connection there: the SYN will have this id.
+    pub(super) fn asked(&mut self, id: ConnId) {
+        if !self.validated {
+            self.own.push((id, None, false));
+        }
+    }
+
     /// A datagram came from there.
     pub(super) fn arrived(&mut self, len: usize, packet: Option<&Packet<'_>>) {
         if self.validated {
@@ -34,7 +42,8 @@ impl Ledger {
             }
             Kind::Data | Kind::Fin | Kind::State => {
                 let (id, acked) = (header.conn_id, header.ack);
-                let answered = |&(own, seq, _): &(ConnId, SeqNr, u32)| own == id && seq == acked;
+                let answered =
+                    |&(own, seq, _): &(ConnId, Option<SeqNr>, bool)| own == id && seq == Some(acked);
                 let heard = |&(syn, seq): &(ConnId, Option<SeqNr>)| {
                     syn.next() == id && seq.is_some_and(|seq| seq.prev() == acked)
                 };
@@ -55,14 +64,21 @@ impl Ledger {
             let id = header.conn_id;
             match header.kind {
                 Kind::Syn => {
-                    self.own.push((id, header.seq, 1));
+                    let number = Some(header.seq);
+                    let is_it = |own: &&mut (ConnId, Option<SeqNr>, bool)| {
+                        own.0 == id && (own.1.is_none() || own.1 == number)
+                    };
+                    match self.own.iter_mut().find(is_it) {
+                        Some(own) => own.1 = number,
+                        None => self.own.push((id, number, false)),
+                    }
                     return Ok(());
                 }
                 // Sent on the id on which the peer would receive.
                 Kind::Reset => {
-                    let taken_back = self.own.iter_mut().find(|own| own.0.next() == id && own.2 > 0);
+                    let taken_back = self.own.iter_mut().find(|own| own.0.next() == id && !own.2);
                     if let Some(own) = taken_back {
-                        own.2 -= 1;
+                        own.2 = true;
                         return Ok(());
                     }
                 }

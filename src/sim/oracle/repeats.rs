@@ -13,14 +13,11 @@
 
 use std::time::Duration;
 
-use super::super::pipe::nanos;
-use crate::wire::{Kind, Packet, SeqNr};
+use crate::wire::{Header, Kind, Packet, SeqNr};
 
-/// RFC 6298 §2.1: before anything was measured, timeouts take a second.
-const UNMEASURED: Duration = Duration::from_secs(1);
-
-/// No packet has to stay away for longer than that, nanoseconds.
-pub(super) const FLOOR_MAX: u64 = UNMEASURED.as_nanos() as u64;
+/// No packet has to stay away for longer than that, nanoseconds: before anything was measured, timeouts take a second
+/// (RFC 6298 §2.1).
+pub(super) const FLOOR_MAX: u64 = 1_000_000_000;
 
 /// Clocks of hosts run up to 500 ppm wrong and count microseconds; a sixty-fourth and a millisecond forgive that.
 const SLACK: (u64, u64) = (64, 1_000_000);
@@ -32,30 +29,41 @@ const FULL_PACKET: u32 = 1400;
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
     /// When which number was last sent; a number has its place by its low bits. The length is a power of two.
-    sent: Vec<Option<(SeqNr, u64)>>,
-    /// The SYN, and when it was last sent.
-    syn: Option<(SeqNr, u64)>,
+    sent: Vec<Option<Sent>>,
+    /// When the SYN was last sent.
+    syn: Option<Sent>,
+    /// Packets so far, in both directions: what comes after what, also within one moment.
+    packets: u64,
     payload_max: u32,
     window: u32,
-    /// When the peer's window was last seen to open.
-    opened_at: Option<u64>,
-    /// The newest that bare acknowledgements have acknowledged, and when the last three of those came, the latest
+    /// Which packet was the last that opened the peer's window.
+    opened: Option<u64>,
+    /// The newest that bare acknowledgements have acknowledged, and which packets the last three of those were, the latest
     /// first.
     acked: Option<SeqNr>,
-    ack_times: [Option<u64>; 3],
+    ack_orders: [Option<u64>; 3],
     forgiven_at: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    seq: SeqNr,
+    /// Nanoseconds.
+    at: u64,
+    order: u64,
 }
 
 impl Repeats {
     /// A packet of the peer came.
-    pub(super) fn arrived(&mut self, now: u64, packet: &Packet<'_>) {
+    pub(super) fn arrived(&mut self, packet: &Packet<'_>) {
         let header = packet.header;
         if header.kind == Kind::Reset {
             return;
         }
+        self.packets += 1;
         let full = if self.payload_max == 0 { FULL_PACKET } else { self.payload_max };
         if self.window < full && header.window > self.window {
-            self.opened_at = Some(now);
+            self.opened = Some(self.packets);
         }
         self.window = header.window;
         if header.kind != Kind::State {
@@ -63,58 +71,63 @@ impl Repeats {
         }
         let advance = self.acked.map_or(1, |acked| header.ack.distance_from(acked));
         if advance >= 0 {
-            let [latest, second, _] = if advance == 0 { self.ack_times } else { [None; 3] };
-            (self.acked, self.ack_times) = (Some(header.ack), [Some(now), latest, second]);
+            let [latest, second, _] = if advance == 0 { self.ack_orders } else { [None; 3] };
+            (self.acked, self.ack_orders) = (Some(header.ack), [Some(self.packets), latest, second]);
         }
     }
 
     /// A packet leaves; `least` is the shortest round trip possible, in nanoseconds. Returns what is wrong.
-    pub(super) fn sent(&mut self, now: u64, packet: &Packet<'_>, least: u64) -> Result<(), String> {
-        let header = packet.header;
-        let payload = u32::try_from(packet.payload.len()).unwrap_or(u32::MAX);
-        let (before, floor) = match header.kind {
-            Kind::Syn => (self.note_syn(header.seq, now), nanos(UNMEASURED)),
-            Kind::Data | Kind::Fin => (self.note(header.seq, now, least), least.min(nanos(UNMEASURED))),
+    pub(super) fn sent(&mut self, at: u64, packet: &Packet<'_>, least: u64) -> Result<(), String> {
+        let Header { kind, seq, .. } = packet.header;
+        self.packets += 1;
+        let now = Sent { seq, at, order: self.packets };
+        let (before, floor) = match kind {
+            Kind::Syn => (self.note_syn(now), FLOOR_MAX),
+            Kind::Data | Kind::Fin => (self.note(now, least), least.min(FLOOR_MAX)),
             Kind::State | Kind::Reset => return Ok(()),
         };
-        self.payload_max = self.payload_max.max(payload);
+        self.payload_max = self.payload_max.max(u32::try_from(packet.payload.len()).unwrap_or(u32::MAX));
         let Some(before) = before else { return Ok(()) };
-        let gap = now - before;
+        let gap = at - before.at;
         let too_soon = gap + gap / SLACK.0 + SLACK.1 < floor;
-        if !too_soon || self.is_excused(now, header.seq, before, floor) {
+        if !too_soon || self.is_excused(now, before, floor) {
             return Ok(());
         }
         let [gap, floor] = [gap, floor].map(Duration::from_nanos);
-        Err(format!("{} {} again after {gap:?}, a round trip takes {floor:?}", header.kind, header.seq))
+        Err(format!("{kind} {seq} again after {gap:?}, a round trip takes {floor:?}"))
     }
 
     /// Notes that the SYN is sent now. Returns when it was before. Another number begins another connection.
-    fn note_syn(&mut self, seq: SeqNr, now: u64) -> Option<u64> {
-        let before = self.syn.filter(|(known, _)| *known == seq);
+    fn note_syn(&mut self, now: Sent) -> Option<Sent> {
+        let before = self.syn.filter(|known| known.seq == now.seq);
         if before.is_none() {
-            *self = Self::default();
+            *self = Self { packets: now.order, ..Self::default() };
         }
-        self.syn = Some((seq, now));
-        before.map(|(_, at)| at)
+        self.syn = Some(now);
+        before
     }
 
     /// Notes that the number is sent now. Returns when it was before.
-    fn note(&mut self, seq: SeqNr, now: u64, least: u64) -> Option<u64> {
+    fn note(&mut self, now: Sent, least: u64) -> Option<Sent> {
         if self.sent.is_empty() {
             self.sent = vec![None; 16];
         }
         loop {
-            let place = usize::from(seq.get()) % self.sent.len();
+            let place = usize::from(now.seq.get()) % self.sent.len();
             match self.sent[place] {
-                Some((other, at)) if other != seq && now - at < least && self.sent.len() < 1 << 16 => {
+                Some(Sent { seq, at, .. }) if seq != now.seq && now.at - at < least && self.can_grow() => {
                     self.grow();
                 }
                 found => {
-                    self.sent[place] = Some((seq, now));
-                    return found.filter(|(known, _)| *known == seq).map(|(_, at)| at);
+                    self.sent[place] = Some(now);
+                    return found.filter(|known| known.seq == now.seq);
                 }
             }
         }
+    }
+
+    const fn can_grow(&self) -> bool {
+        self.sent.len() < 1 << 16
     }
 
     /// Twice as many places, so that two numbers that are both recent need not share one.
@@ -122,19 +135,20 @@ impl Repeats {
         let old = std::mem::take(&mut self.sent);
         self.sent = vec![None; 2 * old.len()];
         for entry in old.into_iter().flatten() {
-            let place = usize::from(entry.0.get()) % self.sent.len();
+            let place = usize::from(entry.seq.get()) % self.sent.len();
             self.sent[place] = Some(entry);
         }
     }
 
-    fn is_excused(&mut self, now: u64, seq: SeqNr, before: u64, floor: u64) -> bool {
-        if self.opened_at.is_some_and(|at| at > before) {
+    fn is_excused(&mut self, now: Sent, before: Sent, floor: u64) -> bool {
+        if self.opened.is_some_and(|order| order > before.order) {
             return true;
         }
-        let named = self.acked == Some(seq.prev()) && self.ack_times[2].is_some_and(|third| third > before);
-        let rarely = self.forgiven_at.is_none_or(|at| now - at >= floor);
+        let three = self.ack_orders[2].is_some_and(|third| third > before.order);
+        let named = self.acked == Some(now.seq.prev()) && three;
+        let rarely = self.forgiven_at.is_none_or(|at| now.at - at >= floor);
         if named && rarely {
-            self.forgiven_at = Some(now);
+            self.forgiven_at = Some(now.at);
         }
         named && rarely
     }

@@ -29,8 +29,8 @@ pub(in crate::sim) struct Oracles {
     latest: usize,
     /// Pairs between which something happened in this turn.
     touched: Vec<usize>,
-    /// A program ran in this turn.
-    stepped: bool,
+    /// Not only what has arrived is a cause of what is sent in this turn.
+    busy: bool,
     /// Everything has to be over by then, nanoseconds.
     due: Option<u64>,
     /// Hosts without an endpoint: nobody there has to tell the truth.
@@ -106,6 +106,12 @@ impl Oracles {
         }
     }
 
+    /// A program of this host has asked for a connection, and will receive on this id.
+    pub(in crate::sim) fn asked(&mut self, host: HostId, peer: SocketAddr, id: ConnId) {
+        let index = self.pair(host, peer);
+        self.pairs[index].ledger.asked(id);
+    }
+
     /// This host has no endpoint.
     pub(in crate::sim) fn note_raw(&mut self, host: HostId) {
         self.raw.push(host);
@@ -163,7 +169,7 @@ impl Oracles {
     }
 
     /// A datagram has reached a host.
-    pub(in crate::sim) fn arrived(&mut self, now: u64, host: HostId, peer: SocketAddr, datagram: &[u8]) {
+    pub(in crate::sim) fn arrived(&mut self, host: HostId, peer: SocketAddr, datagram: &[u8]) {
         let packet = Packet::decode(datagram).ok();
         let index = self.touch(host, peer);
         let pair = &mut self.pairs[index];
@@ -179,14 +185,19 @@ impl Oracles {
         }
         for own in [id.next(), id.prev()] {
             if let Some(repeats) = pair.repeats.get_mut(&own) {
-                repeats.arrived(now, &packet);
+                repeats.arrived(&packet);
             }
         }
     }
 
+    /// A timer was due, or an incoming connection was decided about.
+    pub(in crate::sim) const fn acted(&mut self) {
+        self.busy = true;
+    }
+
     /// A program has made a step.
     pub(in crate::sim) fn stepped(&mut self, flow: FlowId, side: Side, hosts: [HostId; 2], report: &Report) {
-        self.stepped = true;
+        self.busy = true;
         let verdict = self.streams.stepped(flow, side, hosts, report);
         // Nobody there says what was written.
         if !hosts.iter().any(|host| self.raw.contains(host)) {
@@ -202,8 +213,8 @@ impl Oracles {
 
     /// A host has done what there was to do at this moment.
     pub(in crate::sim) fn turned(&mut self, turn: Turn) {
-        let pure = turn == Turn::Arrivals && !self.stepped;
-        self.stepped = false;
+        let pure = turn == Turn::Arrivals && !self.busy;
+        self.busy = false;
         let mut touched = std::mem::take(&mut self.touched);
         for index in touched.drain(..) {
             let pair = &mut self.pairs[index];

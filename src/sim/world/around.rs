@@ -127,13 +127,27 @@ impl Outside for Around<'_> {
     }
 
     fn program_for(&mut self, incoming: &Incoming) -> Option<(FlowId, Box<dyn Program>)> {
+        // Whether it is accepted or refused, more may follow than the answer to what has arrived.
+        self.oracles.acted();
         let id: ConnId = incoming.syn().id;
-        self.flows.claim(self.id, self.network.owner(incoming.peer_addr()), id)
+        let from = self.network.owner(incoming.peer_addr());
+        let claimed = self.flows.claim(self.id, from, id)?;
+        if let Some(from) = from
+            && self.flows.end(claimed.0, Side::Initiator).host == self.id
+        {
+            // One who has moved meanwhile is served as a stranger, and gets what is meant for strangers.
+            self.oracles.falsified([from, self.id]);
+        }
+        Some(claimed)
     }
 
     fn settled(&mut self, flow: FlowId, side: Side, app: u32) {
         self.flows.settled(flow, side, app);
         self.trace.note(self.now, Noted::Started(flow, side));
+    }
+
+    fn timed(&mut self) {
+        self.oracles.acted();
     }
 
     fn stepped(&mut self, flow: FlowId, side: Side, report: &Report) {

@@ -267,6 +267,7 @@ impl World {
         let started = machine.handle(app).filter(|handle| handle.close_reason().is_none());
         if let Some(id) = started.map(|handle| handle.conn_ids().recv) {
             self.flows.expect(flow, id);
+            self.oracles.asked(from, peer, id);
         }
         self.turn(from);
         flow

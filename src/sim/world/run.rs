@@ -181,7 +181,7 @@ impl World {
                 for &parcel in &inbox[..looked_at] {
                     let parcel = network.parcel(parcel);
                     trace.note(*now, Noted::Arrived(Datagram::new(parcel.sender, id, &parcel.bytes)));
-                    oracles.arrived(*now, id, parcel.from, &parcel.bytes);
+                    oracles.arrived(id, parcel.from, &parcel.bytes);
                 }
                 host.receive(*now, inbox[..looked_at].iter().map(|&parcel| network.parcel(parcel)));
             }
@@ -205,7 +205,7 @@ impl World {
             let cause = match &taken {
                 Some(parcel) => {
                     if overseen {
-                        around.oracles.arrived(now, id, parcel.from, &parcel.bytes);
+                        around.oracles.arrived(id, parcel.from, &parcel.bytes);
                     }
                     around.trace.note(now, Noted::Arrived(Datagram::new(parcel.sender, id, &parcel.bytes)));
                     Cause::Datagram(parcel.from, &parcel.bytes)
