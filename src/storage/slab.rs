@@ -179,6 +179,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 5 } else { 256 }))]
+
         #[test]
         fn behaves_like_a_map_that_chooses_its_keys(steps in vec((any::<bool>(), any::<prop::sample::Index>()), 1..300)) {
             let mut slab = Slab::new();

@@ -116,7 +116,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 5 } else { 200 }))]
 
     #[test]
     fn behaves_like_a_queue_of_bytes(limit in 0..20_000usize, steps in vec(step(), 1..60)) {

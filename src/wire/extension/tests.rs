@@ -115,7 +115,8 @@ fn a02_extensions_without_data_chain() {
 #[test]
 fn a02_a_chain_of_one_id_fills_the_largest_datagram() {
     let padding = [1; 255];
-    for len in [1_472, 9_000, 65_507] {
+    let lens: &[usize] = if cfg!(miri) { &[1_472] } else { &[1_472, 9_000, 65_507] };
+    for len in lens {
         let room = len - crate::wire::HEADER_LEN - b"payload".len();
         let whole = room / 257;
         let mut chain = vec![(99, &padding[..]); whole];
@@ -123,14 +124,15 @@ fn a02_a_chain_of_one_id_fills_the_largest_datagram() {
         chain.pop();
         reads(&chain, |found| assert_eq!(found.iter().count(), whole));
     }
-    let tiny = vec![(1, &[][..]); 32_740];
-    reads(&tiny, |found| assert_eq!(found.iter().count(), 32_740));
+    let links = if cfg!(miri) { 700 } else { 32_740 };
+    let tiny = vec![(1, &[][..]); links];
+    reads(&tiny, |found| assert_eq!(found.iter().count(), links));
 }
 
 #[test]
 fn a02_a_chain_cut_anywhere_is_truncated() {
     let (first, bytes) = wire(&[(1, &[1, 0, 0, 0]), (77, &[]), (3, &[0; 4]), (200, &[9; 255])]);
-    for len in 0..bytes.len() {
+    for len in (0..bytes.len()).step_by(if cfg!(miri) { 7 } else { 1 }) {
         let cut = Extensions::split(first, &bytes[..len]);
         assert_eq!(cut, Err(DecodeError::Truncated), "{len} bytes of {}", bytes.len());
     }

@@ -59,6 +59,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 3 } else { 256 }))]
+
     #[test]
     fn what_was_advertised_is_never_refused(
         first in 65_500..=65_535u16,

@@ -303,7 +303,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 3 } else { 1000 }, ..ProptestConfig::default() })]
 
     #[test]
     fn agrees_with_the_naive_one_and_delivers_everything(peer in peers(), steps in steps()) {
