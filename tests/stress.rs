@@ -5,7 +5,7 @@
 //! them loses nothing and the retransmission timer is slow: whoever is not woken hangs, and who is rescued by that timer
 //! is counted.
 //!
-//! Takes about three seconds; `STRESS=600 cargo test --release --test stress` goes on for ten minutes.
+//! Takes about three seconds; `EBBTIDE_STRESS=600 cargo test --release --test stress` goes on for ten minutes.
 #![cfg(feature = "tokio")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -269,7 +269,7 @@ async fn pair(hub: MemoryHub, number: u8, until: Instant) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_wake_up_is_lost_between_threads() {
-    let seconds = env::var("STRESS").map_or(SECONDS, |seconds| seconds.parse().unwrap());
+    let seconds = env::var("EBBTIDE_STRESS").map_or(SECONDS, |seconds| seconds.parse().unwrap());
     let until = Instant::now() + Duration::from_secs(seconds);
     let hub = MemoryHub::new();
     let mut pairs = JoinSet::new();
