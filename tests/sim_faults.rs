@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ebbtide::Config;
 use ebbtide::sim::{
-    Direction, Discipline, Fault, FaultKind, FlowId, Line, LineId, Link, LinkFault, Overtaken, PacketClass,
-    Rate, Side, Size, Span, Strike, Target, Traffic, World,
+    Direction, Discipline, Fault, FaultCounts, FaultKind, FlowId, Line, LineId, Link, LinkFault, Overtaken,
+    PacketClass, Rate, Rng, Side, Size, Span, Strike, Target, Traffic, World,
 };
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -206,4 +206,52 @@ fn replays_are_bounded_and_forgotten_when_the_network_heals() {
     two.finish();
     assert_eq!(two.world.fault_counts()[FaultKind::Replay], 0);
     assert!(two.world.now() < SECS(300));
+}
+
+/// A connection over a link with some random faults, which heals after ten seconds.
+fn random_faults(seed: u64, counts: &mut FaultCounts) {
+    let mut rng = Rng::new(seed);
+    let kinds: Vec<_> = FaultKind::ALL.into_iter().filter(|kind| kind.is_of_link()).collect();
+    let mut link = || {
+        let rate = Rate::kilobits(*rng.pick(&[500, 2_000, 20_000, 100_000]));
+        let queue = Size::bytes(rate.in_time(MS(300)).as_bytes().max(20_000));
+        let mut link = Link::perfect().rate(rate).delay(rng.duration(MS(0)..MS(80))).queue(queue);
+        for _ in 0..rng.within(1..4) {
+            let kind = *rng.pick(&kinds);
+            // Nothing to see without a connection.
+            if kind != FaultKind::Partition || rng.chance(0.1) {
+                link = link.with(LinkFault::draw(kind, &link, &mut rng).unwrap());
+            }
+        }
+        link
+    };
+    let line = Line { there: link(), back: link() };
+    let bytes = Size::bytes(rng.within(1..300_000));
+    let mut world = World::new(rng.next_u64());
+    let hosts = [world.host(Config::default()), world.host(Config::default())];
+    world.join(hosts[0], hosts[1], line);
+    let flow = world.start(hosts[0], hosts[1], &Traffic::both_ways(bytes, bytes));
+    world.later(SECS(10), World::heal);
+    if let Err(stuck) = world.settle(SECS(900)) {
+        panic!("seed {seed}, {} and {}: {stuck}", line.there, line.back);
+    }
+    for (mine, theirs) in [(Side::Initiator, Side::Acceptor), (Side::Acceptor, Side::Initiator)] {
+        let (mine, theirs) = (world.report(flow, mine), world.report(flow, theirs));
+        assert_eq!(mine.wrong_at, None, "seed {seed}");
+        assert!(mine.received <= theirs.sent, "seed {seed}: {mine:?} {theirs:?}");
+        assert!(!mine.eof || mine.received == bytes.as_bytes(), "seed {seed}: {mine:?}");
+    }
+    *counts += world.fault_counts();
+}
+
+#[test]
+fn random_faults_break_no_promise_and_all_of_them_strike() {
+    let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
+    let (first, seeds) = (number("FIRST_SEED").unwrap_or(0), number("SEEDS").unwrap_or(400));
+    let mut counts = FaultCounts::default();
+    (first..first + seeds).for_each(|seed| random_faults(seed, &mut counts));
+    println!("{seeds} worlds:\n{counts}");
+    for kind in FaultKind::ALL.into_iter().filter(|kind| kind.is_of_link()) {
+        assert!(counts[kind] >= seeds / 20, "{kind}: {}", counts[kind]);
+    }
 }

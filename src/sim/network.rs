@@ -291,8 +291,9 @@ impl Network {
             capture.datagram(ends.carrying(now, datagram), fate.faults());
         }
         let Ends { sender, route: Route { pipe, to, .. }, .. } = ends;
-        for fault in fate.faults() {
-            outlet.note(Noted::Struck(Datagram::new(sender, to, datagram), fault));
+        if !fate.is_plain() {
+            let struck = Datagram::new(sender, to, datagram);
+            fate.faults().for_each(|fault| outlet.note(Noted::Struck(struck, fault)));
         }
         if let Some((at, left)) = fate.arrives.zip(fate.behind) {
             let parcel = self.store_as(ends, fate, datagram);
