@@ -203,7 +203,7 @@ fn requests_are_answered_and_many_short_connections_leave_nothing_behind() {
     world.start_many(hosts[1], hosts[0], &Traffic::echo(Size::kib(2)), 300, MS(10));
     world.run_for(SECS(3));
     world.settle(SECS(100)).unwrap();
-    assert_eq!((world.flows().count(), world.report(flow, Side::Acceptor).sent), (301, 20 * 20 << 10));
+    assert_eq!((world.flows().count(), world.report(flow, Side::Acceptor).sent), (301, (20 * 20) << 10));
     world.flows().for_each(|flow| assert_complete(&world, flow));
 }
 
@@ -266,4 +266,61 @@ fn a_cured_host_is_as_good_as_new() {
     world.run_until(|world| world.is_done(flow), SECS(20)).unwrap();
     assert_complete(&world, flow);
     assert_eq!(of_hosts(&world), healed);
+}
+
+/// A world in which both hosts fall ill again and again, for twenty seconds. Whether something of that was fatal.
+fn ill(seed: u64) -> (World, Vec<FlowId>, bool) {
+    let mut rng = Rng::new(seed);
+    let config =
+        Config::default().connect_timeout(SECS(60)).idle_timeout(Some(SECS(90))).stall_timeout(SECS(90));
+    let (mut world, hosts) = pair(rng.next_u64(), &config);
+    let kinds: Vec<_> = FaultKind::ALL.into_iter().filter(|kind| !kind.is_of_link()).collect();
+    let mut fatal = false;
+    for _ in 0..rng.within(1..10) {
+        let drawn = HostFault::draw(*rng.pick(&kinds), SECS(4), &mut rng);
+        let (host, at) = (*rng.pick(&hosts), rng.duration(Duration::ZERO..SECS(12)));
+        if let Some(fault) = drawn {
+            fatal |= fault.is_fatal();
+            world.later(at, move |world| world.afflict(host, fault));
+        }
+    }
+    world.later(SECS(20), World::heal);
+    let mut flows = Vec::new();
+    for _ in 0..rng.within(1..6) {
+        world.run_for(rng.duration(Duration::ZERO..SECS(3)));
+        let sizes = [(); 2].map(|()| Size::bytes(rng.below(300_000)));
+        let traffic = match rng.below(4) {
+            0 => Traffic::bulk(sizes[0]),
+            1 => Traffic::echo(sizes[0]),
+            2 => Traffic::request_response(rng.within(1..20), Size::bytes(200), Size::bytes(9000)),
+            _ => Traffic::both_ways(sizes[0], sizes[1]),
+        };
+        let (one, other) = if rng.chance(0.5) { (0, 1) } else { (1, 0) };
+        if rng.chance(0.2) {
+            let id = ConnId::new(rng.below(65_000) as u16);
+            flows.extend(world.start_both(hosts[one], hosts[other], id, &traffic));
+        } else {
+            flows.push(world.start(hosts[one], hosts[other], &traffic));
+        }
+    }
+    (world, flows, fatal)
+}
+
+#[test]
+fn hosts_that_fall_ill_at_random_deliver_everything_unless_they_move() {
+    let seeds = std::env::var("SEEDS").map_or(300, |seeds| seeds.parse().unwrap());
+    let first: u64 = std::env::var("FIRST_SEED").map_or(0, |seed| seed.parse().unwrap());
+    for seed in first..first + seeds {
+        let (mut world, flows, fatal) = ill(seed);
+        world.settle(SECS(600)).unwrap_or_else(|stuck| panic!("seed {seed}: {stuck}"));
+        for flow in flows {
+            let ends = Side::BOTH.map(|side| world.report(flow, side));
+            let collided = matches!(ends[0].closed, Some(CloseReason::IdInUse | CloseReason::Refused));
+            if !fatal && !collided {
+                let complete =
+                    ends.iter().all(|end| end.closed.is_none() && end.eof && end.wrong_at.is_none());
+                assert!(complete, "seed {seed}, {flow}: {ends:?}");
+            }
+        }
+    }
 }

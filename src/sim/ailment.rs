@@ -12,6 +12,7 @@ use super::flow::FlowId;
 use super::host::{HostId, SocketError};
 use super::seed::Rng;
 use super::strike::Strike;
+use super::trace::Event as Noted;
 use super::traffic::Traffic;
 use super::world::World;
 use crate::wire::{ConnId, SeqNr};
@@ -106,6 +107,23 @@ impl HostFault {
             Self::Suspend(lasts, _) | Self::Pause(lasts) | Self::ClockJump(lasts) => *lasts,
             Self::SocketError(_, SocketError::Full(lasts)) => *lasts,
             _ => Duration::ZERO,
+        }
+    }
+
+    /// In few words, for the trace.
+    const fn verb(&self) -> &'static str {
+        match self {
+            Self::PortRebind => "has another port",
+            Self::AddressChange => "has another address",
+            Self::ClockSkew(_) => "has a clock that is too fast or too slow",
+            Self::ClockStep(_) => "has its clock set",
+            Self::ClockJump(_) => "has a clock that jumps",
+            Self::WrapStart { .. } => "is about to wrap",
+            Self::Suspend(..) => "is sent to sleep",
+            Self::SocketError(..) => "cannot send now and then",
+            Self::Pause(_) => "has no time for its programs",
+            Self::DropTasks(_) => "drops tasks",
+            Self::Vanish => "is about to vanish",
         }
     }
 
@@ -245,6 +263,7 @@ impl World {
         if matches!(fault, HostFault::Suspend(..) | HostFault::ClockStep(_) | HostFault::WrapStart { .. }) {
             self.note_timeless(host);
         }
+        self.note(Noted::Changed(fault.verb(), host));
         match fault {
             HostFault::PortRebind => {
                 let mut addr = self.addr(host);
@@ -325,7 +344,7 @@ impl World {
     }
 
     /// An address that no host has had.
-    fn fresh_addr(&mut self) -> SocketAddr {
+    fn fresh_addr(&self) -> SocketAddr {
         let number = self.fault_counts()[FaultKind::AddressChange];
         let [.., b, c, d] = number.to_be_bytes();
         SocketAddr::new(IpAddr::V4(Ipv4Addr::new(11, b, c, d)), 6881)

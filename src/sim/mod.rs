@@ -94,8 +94,32 @@
 //! | socket error | EAGAIN, ENOBUFS, EMSGSIZE, ECONNREFUSED | [`HostFault::SocketError`] |
 //! | slow reader | an application that is busy, or hangs | [`HostFault::Pause`], [`Traffic::acceptor_reads`] |
 //! | dropped future | tasks that are cancelled, runtimes that end | [`HostFault::DropTasks`], [`HostFault::Vanish`] |
-//! | id collision | both open at once, ids used again | [`World::connect`] |
+//! | id collision | both open at once, ids used again | [`World::start_both`], [`World::start_as`] |
 //! | hostile peer | somebody who breaks the rules on purpose | [`hostile`], [`RawProgram`] |
+//!
+//! Those of a host are [`HostFault`]s: switched on by [`World::afflict`], and over by themselves, by [`World::cure`] or
+//! by [`World::heal`]. Hostile peers live on [raw hosts](World::raw_host) and have [names](hostile::Attack::PRESETS):
+//!
+//! ```
+//! use std::time::Duration;
+//! use ebbtide::Config;
+//! use ebbtide::sim::hostile::Attack;
+//! use ebbtide::sim::{HostFault, Line, Side, Size, Sleep, Traffic, World};
+//!
+//! let mut world = World::new(7);
+//! let [server, laptop] = [(); 2].map(|()| world.host(Config::default()));
+//! world.join(laptop, server, Line::fibre());
+//! let (_, attack) = Attack::PRESETS[0];
+//! let attacker = world.attack(&attack, server, laptop, Line::adsl());
+//!
+//! let flow = world.start(laptop, server, &Traffic::bulk(Size::mib(20)));
+//! world.later(Duration::from_millis(100), move |world| {
+//!     world.afflict(laptop, HostFault::Suspend(Duration::from_secs(9), Sleep::ClockStops));
+//! });
+//! world.run_until(|world| world.is_done(flow), Duration::from_secs(60))?;
+//! assert_eq!(world.report(flow, Side::Acceptor).received, 20 << 20);
+//! # Ok::<(), ebbtide::sim::Stuck>(())
+//! ```
 //!
 //! ## To add a fault
 //!

@@ -169,7 +169,7 @@ mod tests {
             // A packet of no connection: whoever gets it answers with a RESET.
             let mut stray = [0; 30];
             stray[0] = 0x01;
-            net.send_from(self.spoofed.unwrap_or(net.addr()), self.to, &stray);
+            net.send_from(self.spoofed.unwrap_or_else(|| net.addr()), self.to, &stray);
             self.said += 1;
             if self.said < 10 {
                 net.wake_after(Duration::from_secs(1));

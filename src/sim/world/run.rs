@@ -249,7 +249,7 @@ impl World {
         self.watch_turn(host, cause);
     }
 
-    pub(super) fn note(&mut self, event: Noted) {
+    pub(in crate::sim) fn note(&mut self, event: Noted) {
         self.trace.note(self.now, event);
     }
 }
