@@ -64,3 +64,15 @@ fn t12_liars_do_not_fill_the_queue_for_everybody_else() {
     eprintln!("t12 queue: {} bytes at most, {delay:?} at last", stats.queue_bytes_max);
     assert!(delay.is_some());
 }
+
+#[test]
+fn t12_a_liar_about_delay_gets_three_fifths_of_a_bottleneck_at_most() {
+    const BOUND: f64 = 0.6;
+    for micros in [0, 1, 1000, 0x7FFF_FFFF, u32::MAX] {
+        let mut bottleneck = Bottleneck::with(DelayLiar { micros }, Strike::never(), 3);
+        let [honest, liar] = bottleneck.acknowledged(SECS(20), SECS(120));
+        let share = liar / (honest + liar);
+        eprintln!("t12 {micros} us: bound={BOUND} measured={share:.2}");
+        assert!(share <= BOUND, "{micros} us: {share}");
+    }
+}
