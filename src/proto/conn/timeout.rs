@@ -118,7 +118,10 @@ impl Connection {
         if forgotten && silence >= FIN_TIMEOUTS_MAX * self.rtt.rto().max(FIN_PACE) {
             // The peer has everything, has said everything and does not answer: it is done with us.
             self.send.clear();
-            return self.finish_life(now);
+            self.finish_life(now);
+            // Nor will it ask.
+            self.state = State::TimeWait { since: now, until: now + FIN_PACE };
+            return;
         }
         if !self.is_stalled() && !forgotten && self.rtt.backoffs() >= self.config.timeouts {
             return self.close_with_reset(CloseReason::TimedOut);

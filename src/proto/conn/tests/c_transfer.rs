@@ -265,3 +265,41 @@ fn c17_a_peer_that_ignores_acks_under_old_numbers_is_served() {
     });
     pair.transfer([MEGABYTE / 2, MEGABYTE / 2], secs(120));
 }
+
+#[test]
+fn t06_the_bound_of_memory_is_no_obstacle_on_a_long_fat_lossy_path() {
+    const WINDOW: usize = 8 << 20;
+    const TOTAL: usize = 64 << 20;
+    let config = config()
+        .congestion(Congestion::Fixed(WINDOW as u32))
+        .pacing(false)
+        .send_buffer(2 * WINDOW)
+        .receive_buffer(WINDOW)
+        .receive_buffer_max(WINDOW)
+        .packets_in_flight(8000);
+    let mut pair = Pair::new(config);
+    let mut rng = 1_u64;
+    pair.link = Box::new(move |_, _, _| {
+        rng = rng.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        if (rng >> 33) % 50 == 0 { vec![] } else { vec![millis(225)] }
+    });
+    pair.outgoing[0] = pattern(TOTAL);
+    pair.finish_when_written[0] = true;
+    let (start, mut most) = (pair.now, 0);
+    let done = pair.run(secs(600), |pair| {
+        most = most.max(pair.ends[1].memory());
+        pair.eof[1]
+    });
+    let took = pair.now.since(start).as_secs_f64();
+    let stats = pair.ends[1].stats();
+    eprintln!(
+        "t06 bound={} measured={most} bytes of memory; {took:.1} s for 64 MiB at 450 ms and 2 % loss, {} refused",
+        2 * WINDOW,
+        stats.packets_refused
+    );
+    assert!(done && pair.incoming[1] == pair.outgoing[0], "{stats:#?}");
+    assert_eq!(stats.packets_refused, 0);
+    assert!(most <= 2 * WINDOW + (1 << 20), "{most}");
+    // A window per round trip would be 3.6 s. What is lost twice or thrice holds everything up for round trips more.
+    assert!(took <= 18.0, "{took}");
+}
