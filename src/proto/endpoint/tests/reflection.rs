@@ -46,6 +46,11 @@ impl Case {
         Self { rng, side, now: Instant::ZERO, undecided, handles, ledger, secrets }
     }
 
+    /// Whether the forger has guessed the number of a cookie that was never sent, which one guess in 65,536 does.
+    fn has_guessed(&self) -> bool {
+        self.side.endpoint.stats().cookies_proved > 0
+    }
+
     fn step(&mut self) {
         match self.rng.random_range(0..20) {
             0..=11 => self.send(),
@@ -57,7 +62,9 @@ impl Case {
                 _ => self.side.lease.set_listening(self.rng.random_bool(0.8)),
             },
         }
-        self.turn();
+        if !self.has_guessed() {
+            self.turn();
+        }
     }
 
     fn send(&mut self) {
@@ -132,12 +139,17 @@ impl Case {
 fn t01_reflection_an_unproved_address_never_gets_more_than_it_gave() {
     let wanted = std::env::var("EBBTIDE_T01_SEQUENCES").ok().and_then(|text| text.parse().ok());
     let sequences = wanted.unwrap_or(SEQUENCES);
-    let (mut came, mut went, mut most) = (0, 0, 0.0f64);
+    let (mut came, mut went, mut most, mut guessed) = (0, 0, 0.0f64, 0);
     let mut batch = Batch::new(64);
     for seed in 0..sequences {
         let mut case = Case::new(seed, batch);
         for _ in 0..STEPS {
             case.step();
+        }
+        if case.has_guessed() {
+            guessed += 1;
+            batch = std::mem::replace(&mut case.side.batch, Batch::new(1));
+            continue;
         }
         // And nothing follows by itself.
         for _ in 0..40 {
@@ -155,10 +167,11 @@ fn t01_reflection_an_unproved_address_never_gets_more_than_it_gave() {
         batch = std::mem::replace(&mut case.side.batch, Batch::new(1));
     }
     eprintln!(
-        "t01 bound=1.0 measured={most:.3} at most, {:.3} in all, {sequences} sequences",
+        "t01 bound=1.0 measured={most:.3} at most, {:.3} in all, {sequences} sequences, {guessed} lucky guesses left out",
         went as f64 / came as f64
     );
-    assert!(went > 0 && most <= 1.0);
+    // At most eight guesses in each of a dozen packets.
+    assert!(went > 0 && most <= 1.0 && guessed <= 10 + sequences / 1000);
 }
 
 #[test]
