@@ -28,7 +28,7 @@ impl UtpListener {
 
     /// The next incoming connection, accepted, and where it comes from.
     ///
-    /// The initiator has not proved its address yet: what is written here leaves once it has.
+    /// The initiator has mostly not proved its address yet: what is written here leaves once it has.
     ///
     /// # Errors
     /// [`NotConnected`](io::ErrorKind::NotConnected) once the socket is closed.
@@ -47,7 +47,8 @@ impl UtpListener {
         poll_accept(&self.inner, cx)
     }
 
-    /// The next incoming connection, undecided: nothing has been spent on it, and nothing has been answered.
+    /// The next incoming connection, undecided: next to nothing has been spent on it, and nothing has been answered,
+    /// unless there is a rush and it [has proved](Incoming::is_proved) its address already.
     ///
     /// # Errors
     /// [`NotConnected`](io::ErrorKind::NotConnected) once the socket is closed.
@@ -87,7 +88,7 @@ impl fmt::Debug for UtpListener {
 
 /// A connection that somebody wants to have with us. Dropping it refuses it.
 ///
-/// The address it claims to come from may be forged.
+/// The address it claims to come from may be forged, unless it [has proved](Self::is_proved) it.
 #[derive(Debug)]
 pub struct Incoming(endpoint::Incoming);
 
@@ -96,6 +97,14 @@ impl Incoming {
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
         self.0.peer_addr()
+    }
+
+    /// Whether the initiator has proved that it receives at that address. It has if there were more connections at
+    /// once than [`Config::half_open`](crate::Config::half_open) admits: then it was answered before anybody was
+    /// asked, takes itself for connected, and learns of a refusal as a reset.
+    #[must_use]
+    pub const fn is_proved(&self) -> bool {
+        self.0.is_proved()
     }
 
     /// Accepts it.

@@ -60,7 +60,7 @@ struct Knock {
 
 impl Program for Knock {
     fn step(&mut self, app: &mut App<'_>) -> Poll<Leave> {
-        let since = *self.since.get_or_insert(app.now());
+        let since = *self.since.get_or_insert_with(|| app.now());
         match app.handle().poll_connected(&mut app.context()) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(())) => self.took.borrow_mut().push(app.now() - since),

@@ -106,7 +106,7 @@ mod tests {
             }
             let count = charges.len();
             let charge = &mut charges[round * 31 % count];
-            let doubled = (2 * charge.buffers).max(4096).min(1 << 20);
+            let doubled = (2 * charge.buffers).clamp(4096, 1 << 20);
             if charge.room().is_none_or(|room| room > 0) {
                 charge.update(doubled);
             }

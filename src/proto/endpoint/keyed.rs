@@ -64,7 +64,6 @@ impl Source {
         match canonical(path.peer).ip() {
             // Above all that can be an IPv6 sender: ffff::/16 is multicast.
             IpAddr::V4(ip) => Self(0xFFFF_FFFF_0000_0000 | u64::from(ip.to_bits())),
-            #[expect(clippy::cast_possible_truncation, reason = "the upper half of 128 bits")]
             IpAddr::V6(ip) => Self((ip.to_bits() >> 64) as u64),
         }
     }

@@ -1,6 +1,6 @@
 //! What an address gets that has proved nothing: never more than it gave.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -22,7 +22,7 @@ struct Case {
     undecided: Vec<Incoming>,
     handles: Vec<Handle>,
     /// Bytes that came from, and went to, each address.
-    ledger: HashMap<SocketAddr, (usize, usize)>,
+    ledger: BTreeMap<SocketAddr, (usize, usize)>,
     /// Acknowledgements that would prove an address, which nobody who does not receive there can know.
     secrets: Vec<(SocketAddr, u16)>,
 }
