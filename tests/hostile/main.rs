@@ -8,6 +8,7 @@
 mod beside;
 mod bottleneck;
 mod clocks;
+mod crowd;
 mod flood;
 mod insiders;
 mod outsiders;
