@@ -118,6 +118,7 @@ impl Inner {
     }
 
     /// Takes in a packet that was routed here, unless there is no memory for what it carries. Returns whether it did.
+    /// After the last of several packets, [`weigh`](Self::weigh).
     pub(super) fn handle_packet(&mut self, now: Instant, packet: &Packet<'_>) -> bool {
         let room = self.charge.room();
         self.conn.let_window_grow(room.is_none());
@@ -125,7 +126,9 @@ impl Inner {
             return false;
         }
         self.conn.handle_packet(self.clock.shown(now), packet);
-        self.weigh();
+        if room.is_some() {
+            self.weigh();
+        }
         true
     }
 

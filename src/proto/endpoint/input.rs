@@ -81,6 +81,7 @@ impl Endpoint {
                 _ => break Some(datagram),
             }
         };
+        inner.weigh();
         drop(inner);
         self.ready.push(key, &mut entry.queued);
         if dropped > 0 {

@@ -211,6 +211,7 @@ impl Endpoint {
         let request = Request { path, syn, first_seq: ack.next(), clock };
         let cell = request.create(Arc::clone(&self.config), self.shared.gauge(), Connection::accept_proved);
         cell.lock().handle_packet(now, packet);
+        cell.lock().weigh();
         debug_assert!(cell.lock().conn.is_confirmed(), "checked by the same rule");
         self.cookies.spend(now, path, id, syn_seq);
         let key = self.enter(&cell, ConnIds::acceptor(id), Started::ByPeer(syn_seq));
