@@ -351,7 +351,7 @@ impl<'a> Scene<'a> {
         panic!("a connection that never stops sending: {:#?}", self.conn);
     }
 
-    fn check(&mut self) {
+    fn check(&self) {
         if !self.conn.is_confirmed() && self.conn.close_reason().is_none() {
             assert!(
                 self.outgoing.bytes <= self.heard_bytes,

@@ -27,8 +27,11 @@ pub use endpoint::endpoint;
 pub use pair::{config, pair};
 pub use sack::sack;
 
-/// All of them, by the names of their binaries and of the folders of their inputs.
-pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+/// The name of a binary and of the folder of its inputs, and what it does with one.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: [Target; 8] = [
     ("decode", decode),
     ("round_trip", round_trip),
     ("chain", chain),
