@@ -59,8 +59,7 @@ impl Capture {
         comment.clear();
         for fault in faults {
             let separator = if comment.is_empty() { "" } else { ", " };
-            // A string takes everything.
-            let _: fmt::Result = write!(comment, "{separator}{fault}");
+            write!(comment, "{separator}{fault}").expect("a string takes everything");
         }
         let way = if pipe % 2 == Direction::There as usize { Way::Outbound } else { Way::Inbound };
         let interface = u32::try_from(pipe / 2).unwrap_or(u32::MAX);
