@@ -8,7 +8,7 @@
 //! one event. That means that a change of [`Link`] concerns packets handed over after it; those under way arrive as
 //! they would have.
 //!
-//! This is how a link is set up; what it does with packets is in `pipe.rs`.
+//! This is how a link is set up; what it does with packets is in `pipe/mod.rs`.
 
 use std::fmt;
 use std::time::Duration;

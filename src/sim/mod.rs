@@ -128,7 +128,7 @@
 //!
 //! 1. a kind in `fault/kind.rs`, and what it does to a single packet in `fault/mod.rs`, which prints it in traces;
 //! 2. its settings in `fault/setting.rs`, and presets and draws in `fault/presets.rs`;
-//! 3. its work in `pipe.rs`: `admit` is the near end, `spoil` and `mislead` the far one. It draws from the pipe's own
+//! 3. its work in `pipe/mod.rs`: `admit` is the near end, `spoil` and `mislead` the far one. It draws from the pipe's own
 //!    generator, only while it is set, so that other seeds go the way they went;
 //! 4. a test in `pipe/tests.rs` of what it does to packets, and a line in `tests/sim_faults.rs`, which lets a
 //!    connection live through it and fails as long as a kind has none.

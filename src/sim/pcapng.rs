@@ -196,6 +196,8 @@ fn sum(bytes: &[u8], start: u16) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that unwraps nothing has failed")]
+
     use super::*;
 
     #[test]

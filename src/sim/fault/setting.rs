@@ -1,6 +1,6 @@
 //! The faults of a link with their settings, and a set of them.
 //!
-//! What is set, not what it does: that is `pipe.rs`.
+//! What is set, not what it does: that is `pipe/mod.rs`.
 
 use std::fmt;
 use std::time::Duration;
