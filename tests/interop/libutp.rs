@@ -1,10 +1,10 @@
 //! Our streams and libutp's: both roles, both kinds of close, over clean loopback and through a bad relay.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use ebbtide::{UtpSocket, UtpStream};
+use ebbtide::{Config, Incoming, UtpListener, UtpSocket, UtpStream};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -29,6 +29,8 @@ enum First {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Connects,
+    /// Connects while as many connections are half-open as may be, so that its SYN is answered by a cookie.
+    ConnectsInARush,
     Listens,
 }
 
@@ -61,6 +63,19 @@ async fn libutp_and_we_exchange_files() {
     conclude(&rows);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn t03_libutp_gets_in_by_a_cookie() {
+    if !is_installed(Need::Libutp) {
+        return;
+    }
+    let _turn = crate::TURN.lock().await;
+    for link in [None, Some(Link::LOSSY)] {
+        let result =
+            tokio::time::timeout(LIMIT, transfer(Role::ConnectsInARush, link, First::Us, 2 * MIB)).await;
+        assert!(matches!(result, Ok(Ok(_))), "{result:?}");
+    }
+}
+
 /// A connection with libutp, ready to use. The relay, if there is one, goes with it.
 struct Meeting {
     peer: Peer,
@@ -71,7 +86,12 @@ struct Meeting {
 
 async fn meet(role: Role, link: Option<Link>, options: &[&str]) -> Result<Meeting, String> {
     let text = |error: io::Error| error.to_string();
-    let socket = UtpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.map_err(text)?;
+    let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let config = match role {
+        Role::ConnectsInARush => Config::default().half_open(1),
+        _ => Config::default(),
+    };
+    let socket = UtpSocket::bind_with(local, config).await.map_err(text)?;
     let relay = |far| link.map(|link| Relay::start(far, link, 11, 0)).transpose().map_err(text);
     match role {
         Role::Listens => {
@@ -82,16 +102,31 @@ async fn meet(role: Role, link: Option<Link>, options: &[&str]) -> Result<Meetin
             let stream = socket.connect(relay.as_ref().map_or(addr, Relay::addr)).await.map_err(text)?;
             Ok(Meeting { peer, socket, stream, relay })
         }
-        Role::Connects => {
+        Role::Connects | Role::ConnectsInARush => {
             let addr = socket.local_addr();
             let relay = relay(addr)?;
             let port = relay.as_ref().map_or(addr, Relay::addr).port().to_string();
             let listener = socket.listen();
+            let rush = match role {
+                Role::ConnectsInARush => Some(half_open(&listener).await.map_err(text)?),
+                _ => None,
+            };
             let peer = Peer::libutp(&[&["connect", &port], options].concat()).map_err(text)?;
-            let (stream, _) = listener.accept().await.map_err(text)?;
+            let incoming = listener.incoming().await.map_err(text)?;
+            assert_eq!(incoming.is_proved(), rush.is_some());
+            let stream = incoming.accept();
             Ok(Meeting { peer, socket, stream, relay })
         }
     }
+}
+
+/// Somebody who sends a SYN and nothing more, undecided.
+async fn half_open(listener: &UtpListener) -> io::Result<Incoming> {
+    let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let mut syn = [0; 20];
+    (syn[0], syn[17]) = (0x41, 1);
+    stranger.send_to(&syn, listener.local_addr())?;
+    listener.incoming().await
 }
 
 /// Sends and receives `bytes`, checks both sides' hashes, and returns how many packets we sent again.
