@@ -35,6 +35,18 @@ TRANSMISSIONS = 10
 # Packets are repeated only while the process lives; whoever started it ends it earlier.
 LINGER_SECONDS = 20
 
+# What we wait for and nothing else: when the queue is full, libtorrent drops alerts, and each block is worth several.
+CATEGORIES = lt.alert.category_t
+ALERTS = (
+    CATEGORIES.error_notification
+    | CATEGORIES.status_notification
+    | CATEGORIES.peer_notification
+    | CATEGORIES.connect_notification
+    | CATEGORIES.storage_notification
+)
+ALERTS_WAITING = 100_000
+LOG = bool(os.environ.get("EBBTIDE_PEER_LOG"))
+LOGS = CATEGORIES.all_categories & ~(CATEGORIES.port_mapping_log_notification | CATEGORIES.dht_log_notification)
 
 STATES = lt.torrent_status.states
 READY = [STATES.downloading, STATES.finished, STATES.seeding]
@@ -88,8 +100,8 @@ def session():
             "send_socket_buffer_size": KERNEL_BUFFER,
             "utp_num_resends": TRANSMISSIONS,
             "utp_fin_resends": TRANSMISSIONS,
-            "alert_mask": lt.alert.category_t.all_categories
-            & ~(lt.alert.category_t.port_mapping_log_notification | lt.alert.category_t.dht_log_notification),
+            "alert_mask": ALERTS | LOGS if LOG else ALERTS,
+            "alert_queue_size": ALERTS_WAITING,
         }
     )
 
@@ -114,7 +126,7 @@ class Exchange:
     def watch(self):
         self.session.wait_for_alert(100)
         for alert in self.session.pop_alerts():
-            if os.environ.get("EBBTIDE_PEER_LOG"):
+            if LOG:
                 print(alert, file=sys.stderr)
             if isinstance(alert, lt.listen_succeeded_alert) and alert.socket_type == lt.socket_type_t.udp:
                 self.port = alert.port
