@@ -76,6 +76,40 @@ fn only_an_empty_ring_gives_its_memory_back() {
 }
 
 #[test]
+fn memory_that_is_just_enough_does_not_grow() {
+    let mut ring = ByteRing::new(1 << 20);
+    ring.write(&[0; 4000]);
+    ring.write(&[1; 96]);
+    assert_eq!((ring.len(), ring.capacity()), (4096, 4096));
+}
+
+#[test]
+fn what_is_held_keeps_the_memory_it_needs_and_no_more_than_twice_that() {
+    let mut ring = ByteRing::new(1 << 20);
+    ring.write(&[3; 100_000]);
+    ring.consume(60_000);
+    ring.write(&[4; 60_000]);
+    assert_eq!(ring.slices(0, 100_000).1.len(), 28_928, "it goes round the end");
+    ring.shrink();
+    assert_eq!((ring.capacity(), ring.slices(0, 100_000).1.len()), (131_072, 28_928), "nothing to gain");
+    ring.consume(100_000 - 65_536);
+    ring.shrink();
+    assert_eq!(ring.capacity(), 65_536, "half is enough");
+    ring.consume(65_536 - 10);
+    ring.shrink();
+    assert_eq!((ring.capacity(), drain(&mut ring)), (FIRST_CAPACITY, vec![4; 10]));
+    ring.shrink();
+    assert_eq!(ring.capacity(), 0);
+}
+
+#[test]
+fn logs_show_sizes_and_no_content() {
+    let mut ring = ByteRing::new(9);
+    ring.write(b"secret");
+    assert_eq!(format!("{ring:?}"), "ByteRing { len: 6, limit: 9, capacity: 9 }");
+}
+
+#[test]
 fn a_limit_below_what_is_held_only_stops_writes() {
     let mut ring = ByteRing::new(100);
     ring.write(&[5; 80]);
