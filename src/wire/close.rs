@@ -127,6 +127,7 @@ mod tests {
     fn a02_unknown_close_codes_show_the_number_alone() {
         for code in [17, 255, 289, u16::MAX] {
             assert_eq!(CloseCode::new(code).to_string(), code.to_string());
+            assert_eq!(CloseCode::new(code).get(), code);
         }
     }
 
