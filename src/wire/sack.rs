@@ -319,5 +319,6 @@ mod tests {
         assert_eq!(chain.first_id(), 1);
         assert_eq!(chain.as_bytes(), [0, 4, 0b10, 0, 0, 0]);
         assert_eq!(chain.sack(), Some(Sack::new(&[0b10, 0, 0, 0])));
+        assert_eq!(format!("{bits:?}"), "SackBits([2, 0, 0, 0])");
     }
 }

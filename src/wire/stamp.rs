@@ -147,6 +147,11 @@ mod tests {
     }
 
     #[test]
+    fn clocks_and_delays_look_different_in_logs() {
+        assert_eq!(format!("{:?} {:?}", Timestamp::new(7), delay(7)), "7us +7us");
+    }
+
+    #[test]
     fn the_two_values_that_mean_no_measurement_are_never_sent_as_one() {
         for micros in [0, 0x7FFF_FFFF] {
             assert!(!delay(micros).is_sample());

@@ -142,7 +142,8 @@ fn packets_for_gaps_find_room_in_a_full_window() {
 
 #[test]
 fn a_flood_of_tiny_packets_takes_no_more_than_the_window() {
-    for (window, most) in [(4096, 64), (16 << 10, 256), (16 << 20, 32_766)] {
+    let windows = [(4096, 64), (16 << 10, 256), (16 << 20, 32_766)];
+    for &(window, most) in &windows[..if cfg!(miri) { 1 } else { 3 }] {
         let mut recv = receiver(window, 60_000);
         let packets = (1..40_000).map(|ahead| seq(60_000) + ahead);
         let held = packets.filter(|packet| recv.insert(*packet, b"x") == Inserted::Held).count();

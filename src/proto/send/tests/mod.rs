@@ -10,6 +10,7 @@ mod masks;
 mod model;
 mod naive;
 mod recovery;
+mod spare;
 mod timeouts;
 
 use std::time::Duration;
