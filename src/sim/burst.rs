@@ -1,6 +1,6 @@
 //! Loss in bursts: a link that is good for a while and bad for a while, after Gilbert and Elliott.
 //!
-//! The chances of it; whether a link is good or bad at the moment is known by whoever carries the packets.
+//! The model; the state of a link that follows it is kept by whoever carries the packets.
 
 use std::fmt;
 
@@ -47,11 +47,33 @@ impl Burst {
         (self.to_good * self.loss_good + self.to_bad * self.loss_bad) / changes
     }
 
-    /// Whether the next packet is lost. `bad` is the state. Draws twice.
-    pub(super) fn hits(self, bad: &mut bool, rng: &mut Rng) -> bool {
-        *bad ^= rng.chance(if *bad { self.to_good } else { self.to_bad });
-        rng.chance(if *bad { self.loss_bad } else { self.loss_good })
+    /// Whether a packet is lost that passes at `now`, nanoseconds. Draws twice.
+    pub(super) fn hits(self, state: &mut State, now: u64, rng: &mut Rng) -> bool {
+        let change = match (now.saturating_sub(state.last) >= FORGOTTEN_AFTER, state.bad) {
+            // As likely bad as at any other time.
+            (true, _) => {
+                state.bad = false;
+                self.to_bad / (self.to_bad + self.to_good)
+            }
+            (false, true) => self.to_good,
+            (false, false) => self.to_bad,
+        };
+        state.bad ^= rng.chance(change);
+        state.last = now;
+        rng.chance(if state.bad { self.loss_bad } else { self.loss_good })
     }
+}
+
+/// Bursts are counted in packets, but they do not wait for packets: after so many nanoseconds without any, the state is
+/// another. Otherwise a burst would swallow packets that are sent once in a second for as long as it has a mind to.
+const FORGOTTEN_AFTER: u64 = 200_000_000;
+
+/// Where a model is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct State {
+    bad: bool,
+    /// When the last packet passed, nanoseconds.
+    last: u64,
 }
 
 impl fmt::Display for Burst {
@@ -68,8 +90,8 @@ mod tests {
     #[test]
     fn share_and_length_of_bursts_come_out_as_asked() {
         let burst = Burst::mean(0.05, 8.0);
-        let (mut rng, mut bad) = (Rng::new(3), false);
-        let lost: Vec<bool> = (0..400_000).map(|_| burst.hits(&mut bad, &mut rng)).collect();
+        let (mut rng, mut state) = (Rng::new(3), State::default());
+        let lost: Vec<bool> = (0..400_000).map(|at| burst.hits(&mut state, at, &mut rng)).collect();
         let count = lost.iter().filter(|lost| **lost).count() as f64;
         let bursts = lost.windows(2).filter(|pair| !pair[0] && pair[1]).count() as f64;
         assert!((0.045..0.055).contains(&(count / 400_000.0)), "{count}");
@@ -79,9 +101,20 @@ mod tests {
     #[test]
     fn both_states_lose_as_they_should() {
         let burst = Burst::new(0.01, 0.03, 0.02, 0.5);
-        let (mut rng, mut bad) = (Rng::new(4), false);
-        let count = (0..400_000).filter(|_| burst.hits(&mut bad, &mut rng)).count() as f64;
+        let (mut rng, mut state) = (Rng::new(4), State::default());
+        let count = (0..400_000).filter(|at| burst.hits(&mut state, *at, &mut rng)).count() as f64;
         assert!((burst.mean_loss() - 0.14).abs() < 1e-9);
         assert!((0.13..0.15).contains(&(count / 400_000.0)), "{count}");
+    }
+
+    #[test]
+    fn bursts_do_not_wait_for_packets_that_come_seldom() {
+        let burst = Burst::mean(0.05, 50.0);
+        let (mut rng, mut state) = (Rng::new(5), State::default());
+        let lost: Vec<bool> =
+            (1..=100_000).map(|i| burst.hits(&mut state, i * FORGOTTEN_AFTER, &mut rng)).collect();
+        let count = lost.iter().filter(|lost| **lost).count();
+        assert!((4_500..5_500).contains(&count), "{count}");
+        assert!(lost.windows(6).all(|six| six.contains(&false)), "six in a row once in 64 million");
     }
 }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
+use super::burst;
 use super::discipline::{Bucket, CoDelQueue, Waiting};
 use super::fault::{Fault, FaultCounts, FaultKind, LinkFault, Overtaken};
 use super::link::{Link, OVERHEAD, period};
@@ -122,7 +123,7 @@ pub(super) struct Pipe {
     asked: u64,
     /// Nothing that is not delayed on purpose arrives before this.
     latest: u64,
-    bad: bool,
+    bursts: burst::State,
     bucket: Bucket,
     /// When the bottleneck of acknowledgements is free, and when the last of them arrived.
     acks_busy_until: u64,
@@ -147,7 +148,7 @@ impl Pipe {
             queue: CoDelQueue::default(),
             asked: u64::MAX,
             latest: 0,
-            bad: false,
+            bursts: burst::State::default(),
             bucket: Bucket::default(),
             acks_busy_until: 0,
             latest_ack: 0,
@@ -355,7 +356,7 @@ impl Pipe {
 
     fn carry(&mut self, departs: u64, (number, extra): (u64, u64), datagram: &[u8], fate: &mut Fate) {
         let faulty = !self.link.faults.is_empty();
-        if faulty && let Err(fault) = self.spoil(number, datagram, fate) {
+        if faulty && let Err(fault) = self.spoil(departs, number, datagram, fate) {
             return fate.strike(fault, &mut self.stats);
         }
         let mut jitter = nanos(self.link.jitter);
@@ -380,15 +381,15 @@ impl Pipe {
     }
 
     /// What the packet does not survive, or not unharmed.
-    fn spoil(&mut self, number: u64, datagram: &[u8], fate: &mut Fate) -> Result<(), Fault> {
-        let Self { link: Link { faults, deliver_corrupt, .. }, rng, stats, bad, .. } = self;
+    fn spoil(&mut self, now: u64, number: u64, datagram: &[u8], fate: &mut Fate) -> Result<(), Fault> {
+        let Self { link: Link { faults, deliver_corrupt, .. }, rng, stats, bursts, .. } = self;
         if let Some(LinkFault::Loss(which)) = faults.get(FaultKind::UniformLoss)
             && which.hits(number, rng)
         {
             return Err(Fault::Lost);
         }
         if let Some(LinkFault::Burst(burst)) = faults.get(FaultKind::BurstLoss)
-            && burst.hits(bad, rng)
+            && burst.hits(bursts, now, rng)
         {
             return Err(Fault::BurstLost);
         }
