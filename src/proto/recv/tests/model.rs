@@ -123,6 +123,21 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![3 => vec(any::<u8>(), 0..200), 2 => vec(any::<u8>(), 1400), 1 => vec(any::<u8>(), 0..LARGEST)]
 }
 
+/// Whether both tell the same about themselves.
+fn agree(recv: &ReceiveBuffer, model: &Model, first: u16) -> Result<(), TestCaseError> {
+    let taken = model.unread.len() + model.charge();
+    prop_assert_eq!(recv.window() as usize, model.limit.saturating_sub(taken));
+    prop_assert!(recv.memory_bytes() <= recv.memory_max() + LARGEST, "{:?}", recv);
+    prop_assert_eq!(recv.readable_bytes(), model.unread.len());
+    prop_assert_eq!(recv.cumulative(), seq(first).prev() + u16::try_from(model.next).unwrap());
+    prop_assert_eq!(mask(&recv), model.mask());
+    prop_assert_eq!(recv.has_gap(), !model.held.is_empty());
+    let finished = model.end.is_some_and(|end| model.next == end + 1);
+    prop_assert_eq!(recv.is_finished(), finished);
+    prop_assert_eq!(recv.at_eof(), finished && model.unread.is_empty());
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 3 } else { 300 }))]
 
@@ -189,16 +204,7 @@ proptest! {
                     prop_assert_eq!(got, expected, "packet {} with {} expected", index, next);
                 }
             }
-            let taken = model.unread.len() + model.charge();
-            prop_assert_eq!(recv.window() as usize, model.limit.saturating_sub(taken));
-            prop_assert!(recv.memory_bytes() <= recv.memory_max() + LARGEST, "{:?}", recv);
-            prop_assert_eq!(recv.readable_bytes(), model.unread.len());
-            prop_assert_eq!(recv.cumulative(), seq(first).prev() + u16::try_from(model.next).unwrap());
-            prop_assert_eq!(mask(&recv), model.mask());
-            prop_assert_eq!(recv.has_gap(), !model.held.is_empty());
-            let finished = model.end.is_some_and(|end| model.next == end + 1);
-            prop_assert_eq!(recv.is_finished(), finished);
-            prop_assert_eq!(recv.at_eof(), finished && model.unread.is_empty());
+            agree(&recv, &model, first)?;
         }
     }
 }
