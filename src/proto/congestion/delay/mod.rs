@@ -10,10 +10,12 @@
 //! ```
 
 mod doubt;
+mod shorter;
 
 use std::time::Duration;
 
 use self::doubt::Queues;
+use self::shorter::Shorter;
 use super::RttEstimator;
 use crate::time::Instant;
 use crate::wire::Delay;
@@ -27,9 +29,10 @@ pub struct DelayMeter {
     recent_backward: Recent,
     round_trips: History,
     recent_round_trips: Recent,
+    shorter: Shorter,
     skew: Skew,
-    /// How much of a round trip the peer may leave unexplained.
-    tolerance: Duration,
+    /// How much of a round trip the peer may leave unexplained, microseconds.
+    tolerance: u32,
 }
 
 impl Default for DelayMeter {
@@ -49,8 +52,9 @@ impl DelayMeter {
             recent_backward: Recent::default(),
             round_trips: History::default(),
             recent_round_trips: Recent::default(),
+            shorter: Shorter::default(),
             skew: Skew::default(),
-            tolerance: (target / 2).max(TOLERANCE_MIN),
+            tolerance: u32::try_from((target / 2).max(TOLERANCE_MIN).as_micros()).unwrap_or(u32::MAX),
         }
     }
 
@@ -87,7 +91,10 @@ impl DelayMeter {
         let micros = u32::try_from(sample.as_micros()).unwrap_or(u32::MAX);
         // Minima of the same ten minutes as those of one-way delays, or a longer path would look like a hidden queue.
         let delay = Delay::new(micros.min(ROUND_TRIP_MAX)).as_sample();
-        self.round_trips.record(now, delay);
+        let least = self.round_trips.base.map(Delay::get);
+        if self.shorter.believes(now.stamp(), delay.get(), least) {
+            self.round_trips.record(now, delay);
+        }
         self.recent_round_trips.push(Reading { at: now, delay });
     }
 
@@ -108,7 +115,7 @@ impl DelayMeter {
     /// the second alone, and so does one whose reports do not fit the round trips.
     #[must_use]
     pub fn queue_delay(&self, rtt: &RttEstimator) -> Option<Duration> {
-        if let Some(hidden) = self.queues(rtt).and_then(|queues| queues.hidden(self.tolerance)) {
+        if let Some(hidden) = self.queues(rtt).and_then(|queues| queues.hidden(self.tolerance())) {
             return Some(hidden);
         }
         let one_way = self.forward.base.and_then(|base| self.recent.lowest_above(base, rtt.smoothed()));
@@ -117,6 +124,10 @@ impl DelayMeter {
             (Some(one_way), Some(round_trip)) => Some(one_way.min(round_trip)),
             (one_way, round_trip) => one_way.or(round_trip),
         }
+    }
+
+    fn tolerance(&self) -> Duration {
+        Duration::from_micros(self.tolerance.into())
     }
 
     /// The smallest forward delay in the history, which queueing delay is counted from.

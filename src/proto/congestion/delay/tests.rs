@@ -215,3 +215,27 @@ fn e31_one_absurd_reading_does_not_spoil_the_base() {
     }
     assert_eq!(meter.base(), delay(50_000), "never eight in a row");
 }
+
+/// The machine slept while answers to what it had sent came in, and its clock stood still: all of them are read at once
+/// and seem to have taken no time.
+#[test]
+fn t13_round_trips_that_never_were_do_not_pass_for_a_hidden_queue() {
+    let mut meter = DelayMeter::default();
+    let mut rtt = RttEstimator::new(ms(500));
+    let mut measure = |seconds: f64, millis: u64| {
+        meter.on_packet(at(seconds), delay(140_000), delay(145_000));
+        meter.on_round_trip(at(seconds), ms(millis));
+        rtt.sample(ms(millis));
+        meter.queue_delay(&rtt)
+    };
+    for i in 0..40 {
+        measure(f64::from(i) / 10.0, 285);
+    }
+    for millis in [41, 42, 43, 44, 45] {
+        measure(4.0, millis);
+    }
+    for i in 0..40 {
+        let queue = measure(4.3 + f64::from(i) / 10.0, 285);
+        assert!(queue.is_some_and(|queue| queue < ms(10)), "{i}: {queue:?}");
+    }
+}
