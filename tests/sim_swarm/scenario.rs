@@ -64,6 +64,10 @@ fn config(rng: &mut Rng, patient: bool) -> Config {
     if patient {
         config = config.timeouts(PATIENT);
     }
+    if rng.chance(0.1) {
+        // So tight that connections get in each other's way.
+        config = config.max_memory(rng.within(1 << 20..4 << 20) as usize);
+    }
     if rng.chance(0.5) {
         config = config.mtu(*rng.pick(&[150, 576, 1232, 1400, 1472]));
     }

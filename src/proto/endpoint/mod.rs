@@ -414,6 +414,12 @@ impl Endpoint {
         self.ready.len()
     }
 
+    /// Bytes that all connections hold, see [`Config::max_memory`].
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.shared.gauge().total()
+    }
+
     /// Incoming connections whose initiator has not proved its address, undecided and accepted ones.
     #[must_use]
     pub fn half_open(&self) -> usize {

@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use crate::wire::{Header, Kind, Packet, SeqNr};
+use crate::wire::{Header, Kind, Packet, SeqNr, Timestamp};
 
 /// No packet has to stay away for longer than that, nanoseconds: before anything was measured, timeouts take a second
 /// (RFC 6298 §2.1).
@@ -21,6 +21,9 @@ pub(super) const FLOOR_MAX: u64 = 1_000_000_000;
 
 /// Clocks of hosts run up to 500 ppm wrong and count microseconds; a sixty-fourth and a millisecond forgive that.
 const SLACK: (u64, u64) = (64, 1_000_000);
+
+/// A send time that is further back, in microseconds, is a clock that was set, not a packet that was overtaken.
+const CLOCK_STEP: u32 = 5_000_000;
 
 /// A full packet, as long as none has been seen.
 const FULL_PACKET: u32 = 1400;
@@ -36,6 +39,8 @@ pub(super) struct Repeats {
     packets: u64,
     payload_max: u32,
     window: u32,
+    /// When the packet left, by the peer's clock, that told of this window.
+    window_stamp: Option<Timestamp>,
     /// Which packet was the last that opened the peer's window.
     opened: Option<u64>,
     /// The newest that bare acknowledgements have acknowledged, and which packets the last three of those were, the latest
@@ -61,11 +66,7 @@ impl Repeats {
             return;
         }
         self.packets += 1;
-        let full = if self.payload_max == 0 { FULL_PACKET } else { self.payload_max };
-        if self.window < full && header.window > self.window {
-            self.opened = Some(self.packets);
-        }
-        self.window = header.window;
+        self.heard_window(header.window, header.sent_at);
         if header.kind != Kind::State {
             return;
         }
@@ -74,6 +75,19 @@ impl Repeats {
             let [latest, second, _] = if advance == 0 { self.ack_orders } else { [None; 3] };
             (self.acked, self.ack_orders) = (Some(header.ack), [Some(self.packets), latest, second]);
         }
+    }
+
+    /// What an overtaken packet says about the window is out of date.
+    fn heard_window(&mut self, window: u32, sent_at: Timestamp) {
+        let behind = self.window_stamp.map_or(0, |stamp| stamp.delay_since(sent_at).get());
+        if (1..CLOCK_STEP).contains(&behind) {
+            return;
+        }
+        let full = if self.payload_max == 0 { FULL_PACKET } else { self.payload_max };
+        if self.window < full && window > self.window {
+            self.opened = Some(self.packets);
+        }
+        (self.window, self.window_stamp) = (window, Some(sent_at));
     }
 
     /// A packet leaves; `least` is the shortest round trip possible, in nanoseconds. Returns what is wrong.

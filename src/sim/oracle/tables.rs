@@ -16,6 +16,8 @@ pub(super) struct Sizes {
     pub(super) routes: usize,
     pub(super) timers: usize,
     pub(super) ready: usize,
+    /// Bytes that connections hold.
+    pub(super) memory: usize,
 }
 
 impl Sizes {
@@ -26,16 +28,18 @@ impl Sizes {
             routes: endpoint.routes_len(),
             timers: endpoint.timers_len(),
             ready: endpoint.ready_len(),
+            memory: endpoint.memory(),
         }
     }
 
     /// After a turn of a host that had at most `peak` connections since it last had none.
     pub(super) fn check(self, peak: usize, config: &Config) -> Verdict {
-        let Self { connections, half_open, routes, timers, ready } = self;
+        let Self { connections, half_open, routes, timers, ready, memory } = self;
         let bounds = [
             ("connections", connections, config.max_connections),
             ("half-open connections", half_open, config.half_open),
             ("routes", routes, connections + half_open),
+            ("bytes of memory", memory, config.max_memory),
             ("timers", timers, 2 * peak + TIMERS_LEFT_OVER),
         ];
         for (what, is, most) in bounds {

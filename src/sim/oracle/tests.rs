@@ -278,7 +278,7 @@ fn an_address_is_validated_by_exactly_what_only_its_owner_can_know() {
 
 #[test]
 fn tables_that_grow_beyond_their_bounds_or_are_not_cleared_are_seen() {
-    let within = tables::Sizes { connections: 1, half_open: 1, routes: 2, timers: 2, ready: 0 };
+    let within = tables::Sizes { connections: 1, half_open: 1, routes: 2, timers: 2, ready: 0, memory: 9 };
     let empty = tables::Sizes::default();
     let check = |sizes: tables::Sizes| {
         sizes.check(1, &Config::default().max_connections(2)).err().map(|(oracle, _)| oracle)
@@ -287,6 +287,7 @@ fn tables_that_grow_beyond_their_bounds_or_are_not_cleared_are_seen() {
     assert_eq!(check(tables::Sizes { connections: 3, ..within }), Some(Oracle::Memory));
     assert_eq!(check(tables::Sizes { routes: 3, ..within }), Some(Oracle::Memory));
     assert_eq!(check(tables::Sizes { timers: 68, ..within }), Some(Oracle::Memory));
+    assert_eq!(check(tables::Sizes { memory: (1 << 30) + 1, ..within }), Some(Oracle::Memory));
     assert_eq!(check(tables::Sizes { ready: 1, ..within }), Some(Oracle::Progress));
     assert_eq!(check(tables::Sizes { timers: 1, ..empty }), Some(Oracle::Leftovers));
     let endpoint = Endpoint::new(std::sync::Arc::new(Config::default()), [0; 32]);

@@ -68,7 +68,9 @@ impl World {
         let begin = self.now;
         self.run_until(|world| world.running() == 0, limit)?;
         let rest = nanos(limit).saturating_sub(self.now - begin);
-        self.run_until(Self::is_settled, Duration::from_nanos(rest))
+        self.run_until(Self::is_settled, Duration::from_nanos(rest))?;
+        self.watch_end();
+        self.run_until(Self::is_settled, Duration::ZERO)
     }
 
     /// Whether no program runs, nothing is under way and the tables of all endpoints are empty.

@@ -50,6 +50,18 @@ impl World {
         violation.or_else(|| self.livelock.map(Why::Livelock))
     }
 
+    /// Everything is over: nobody may hold any memory.
+    pub(super) fn watch_end(&mut self) {
+        for (index, machine) in self.machines.iter().enumerate() {
+            if let Machine::Host(host) = machine
+                && host.endpoint().memory() > 0
+            {
+                let memory = host.endpoint().memory();
+                self.oracles.report(Oracle::Leftovers, format_args!("h{index}: {memory} bytes of nobody"));
+            }
+        }
+    }
+
     /// Tells the oracles that the turn of this host is over.
     pub(super) fn watch_turn(&mut self, id: HostId, cause: Turn) {
         let Self { oracles, machines, .. } = self;
