@@ -117,7 +117,7 @@ impl Connection {
 
     /// The segment that was kept back, once its time has come: the peer has answered something later, or will not, or
     /// there is nothing else to send.
-    pub(super) fn next_kept_back(&mut self) -> Option<SegmentRef> {
+    pub(super) fn next_kept_back(&self) -> Option<SegmentRef> {
         let segment = self.send.peek_kept_back()?;
         if !self.due.kept_back && self.send.unsent_bytes() > 0 {
             return None;

@@ -283,7 +283,7 @@ fn t06_the_bound_of_memory_is_no_obstacle_on_a_long_fat_lossy_path() {
     let mut rng = 1_u64;
     pair.link = Box::new(move |_, _, _| {
         rng = rng.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        if (rng >> 33) % 50 == 0 { vec![] } else { vec![millis(225)] }
+        if (rng >> 33).is_multiple_of(50) { vec![] } else { vec![millis(225)] }
     });
     pair.outgoing[0] = pattern(TOTAL);
     pair.finish_when_written[0] = true;

@@ -159,7 +159,7 @@ fn tell(lie: Lie, bytes: &mut Vec<u8>, seen: &mut Seen) {
         bytes.truncate(HEADER_LEN);
     }
     if header.delay.is_sample() {
-        let first = *seen.first_delay.get_or_insert(header.delay.get());
+        let first = *seen.first_delay.get_or_insert_with(|| header.delay.get());
         let hidden = header.delay.get().wrapping_sub(first);
         match lie {
             Lie::NoQueue => header.delay = Delay::new(first),
