@@ -36,6 +36,17 @@ impl<'a> Sack<'a> {
         Received { rest: self.mask, word: 0, bit_zero: ack + FIRST - WORD_BITS }
     }
 
+    /// The mask as numbers of 64 bits, the lowest bit first; what is missing of the last one is zero.
+    #[inline]
+    pub fn words(self) -> impl Iterator<Item = u64> + 'a {
+        let mut rest = self.mask;
+        std::iter::from_fn(move || {
+            let (word, after) = split_word(rest)?;
+            rest = after;
+            Some(word)
+        })
+    }
+
     /// How many packets the mask reports.
     #[must_use]
     pub fn count(self) -> u32 {
@@ -277,6 +288,18 @@ mod tests {
         let mut mask = SackBits::new();
         mask.set_word(usize::MAX / 8, u64::MAX);
         assert!(mask.is_empty());
+    }
+
+    #[test]
+    fn a03_words_hold_the_bits_in_their_order() {
+        let mask: Vec<u8> = (0..21).map(|byte| byte * 11).collect();
+        let bits = Sack::new(&mask).words().enumerate().flat_map(|(index, word)| {
+            (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| 64 * index as u16 + bit)
+        });
+        let packets: Vec<u16> = bits.map(|bit| (ACK + 2 + bit).get()).collect();
+        assert_eq!(packets, received(&mask));
+        assert_eq!(Sack::new(&mask).words().count(), 3);
+        assert_eq!(Sack::new(&[]).words().next(), None);
     }
 
     #[test]

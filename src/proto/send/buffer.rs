@@ -236,15 +236,8 @@ impl SendBuffer {
         for _ in 0..steps {
             self.acknowledge_first(now, &mut out);
         }
-        for seq in sack.into_iter().flat_map(|sack| sack.received(ack)) {
-            // Masks ascend: from the first number that was never sent on, all of it is made up.
-            let Some(steps) = self.flight.steps_to(seq) else { break };
-            let Ok(ahead @ 1..) = u64::try_from(steps) else { continue };
-            let index = self.flight.base() + ahead - 1;
-            if let Some(before) = self.flight.sack(index) {
-                self.note_lie(&before, &mut out);
-                self.loss.on_delivered(now, index, &before, true, &mut out);
-            }
+        if let Some(sack) = sack {
+            self.apply_mask(now, ack, sack, &mut out);
         }
         self.loss.end_ack(&mut self.flight, now, &mut out);
         out
@@ -310,6 +303,26 @@ impl SendBuffer {
         }
         if segment.small {
             self.last_small = Some(self.flight.end() - 1);
+        }
+    }
+
+    /// Looks at what a mask says that earlier ones did not. Whatever was never sent, and is before the first segment, is
+    /// passed over.
+    fn apply_mask(&mut self, now: Instant, ack: SeqNr, sack: Sack<'_>, out: &mut AckOutcome) {
+        let Some(steps) = self.flight.steps_to(ack) else { return };
+        self.flight.begin_mask();
+        // The lowest bit stands for the acknowledgement + 2; one step leads to the first segment.
+        for (place, word) in (steps + 1..self.flight.len() as i64).step_by(64).zip(sack.words()) {
+            let mut fresh = self.flight.unreported(place, word);
+            while fresh != 0 {
+                let index =
+                    self.flight.base().saturating_add_signed(place + i64::from(fresh.trailing_zeros()));
+                fresh &= fresh - 1;
+                if let Some(before) = self.flight.sack(index) {
+                    self.note_lie(&before, out);
+                    self.loss.on_delivered(now, index, &before, true, out);
+                }
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 
+use super::reported::Reported;
 use super::segment::{Fate, Segment, SegmentRef};
 use crate::time::Instant;
 use crate::wire::SeqNr;
@@ -25,6 +26,8 @@ pub(super) struct Flight {
     retransmit: VecDeque<u64>,
     queued: usize,
     sacked: usize,
+    /// Which those are.
+    reported: Reported,
     bytes: u32,
     packets: u32,
     /// How many transmissions there have been, retransmissions included: the order of the next one.
@@ -102,15 +105,39 @@ impl Flight {
         #[cfg(test)]
         looks::count();
         let segment = self.segments.pop_front()?;
+        let index = self.base;
         self.base += 1;
         self.last_acked = self.last_acked.next();
         match segment.fate {
-            Fate::Sacked => self.sacked -= 1,
+            Fate::Sacked => {
+                self.sacked -= 1;
+                self.reported.clear(index);
+            }
             Fate::InFlight | Fate::KeptBack => self.remove_in_flight(segment.len),
             Fate::Lost => {}
         }
         self.queued -= usize::from(segment.queued);
         Some(segment)
+    }
+
+    /// To be called before [`unreported`](Self::unreported), once for each mask.
+    pub(super) fn begin_mask(&mut self) {
+        let base = self.base;
+        let reported = self.segments.iter().enumerate().filter(|(_, segment)| segment.fate == Fate::Sacked);
+        self.reported.fit(self.segments.len(), reported.map(|(place, _)| base + place as u64));
+    }
+
+    /// Those bits of a word of a mask that tell something new. Its lowest bit stands for the segment at `place`, counted
+    /// from the first one; what lies before the first and after the last segment is left out.
+    pub(super) fn unreported(&self, place: i64, word: u64) -> u64 {
+        let after = self.segments.len() as i64 - place;
+        if place <= -64 || after <= 0 {
+            return 0;
+        }
+        let before = place.min(0).unsigned_abs() as u32;
+        let word = if after < 64 { word & ((1 << after) - 1) } else { word };
+        let word = word >> before << before;
+        word & !(self.reported.from(self.base + place.max(0).unsigned_abs()) << before)
     }
 
     /// The peer reports having this one. Returns it as it was, or nothing if that was known.
@@ -123,6 +150,7 @@ impl Flight {
         let before = *segment;
         (segment.fate, segment.queued) = (Fate::Sacked, false);
         self.sacked += 1;
+        self.reported.set(index);
         self.queued -= usize::from(before.queued);
         if before.takes_room() {
             self.remove_in_flight(before.len);
@@ -199,12 +227,15 @@ impl Flight {
     pub(super) fn release(&mut self) {
         if self.segments.is_empty() {
             (self.segments, self.retransmit) = (VecDeque::new(), VecDeque::new());
+            self.reported = Reported::default();
         }
     }
 
     /// Bytes of memory taken.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.segments.capacity() * size_of::<Segment>() + self.retransmit.capacity() * size_of::<u64>()
+        self.segments.capacity() * size_of::<Segment>()
+            + self.retransmit.capacity() * size_of::<u64>()
+            + self.reported.memory_bytes()
     }
 
     /// Steps from the last acknowledged number to this one, negative if backwards; nothing if it was never sent.

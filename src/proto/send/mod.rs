@@ -19,6 +19,7 @@ mod flight;
 mod loss;
 mod outcome;
 mod reorder;
+mod reported;
 mod segment;
 #[cfg(test)]
 mod tests;

@@ -262,31 +262,35 @@ impl Skew {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Reading {
     at: Instant,
     delay: Delay,
 }
 
-/// The newest forward delays.
+/// The newest delays.
 #[derive(Clone, Copy, Debug, Default)]
 struct Recent {
-    readings: [Option<Reading>; FILTER_SAMPLES],
-    newest: usize,
+    readings: [Reading; FILTER_SAMPLES],
+    newest: u8,
+    count: u8,
 }
 
 impl Recent {
     fn push(&mut self, reading: Reading) {
-        self.newest = (self.newest + 1) % FILTER_SAMPLES;
-        self.readings[self.newest] = Some(reading);
+        self.newest = (self.newest + 1) % FILTER_SAMPLES as u8;
+        self.count = (self.count + 1).min(FILTER_SAMPLES as u8);
+        self.readings[usize::from(self.newest)] = reading;
     }
 
     /// The smallest reading, counted from `base`. Those more than a round trip older than the newest tell of another
     /// time and stay out (RFC 6817 §2.4.2).
     fn lowest_above(&self, base: Delay, round_trip: Option<Duration>) -> Option<Duration> {
-        let newest = self.readings[self.newest]?.at;
+        let newest = self.readings[usize::from(self.newest)].at;
         let age_max = round_trip.unwrap_or(Duration::MAX);
-        let fresh = self.readings.iter().flatten().filter(|reading| newest.since(reading.at) <= age_max);
+        // The first one goes into the second place.
+        let known = self.readings.iter().cycle().skip(1).take(usize::from(self.count));
+        let fresh = known.filter(|reading| newest.since(reading.at) <= age_max);
         fresh.map(|reading| reading.delay.above(base)).min()
     }
 }

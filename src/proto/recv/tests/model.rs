@@ -82,6 +82,12 @@ impl Model {
     }
 }
 
+/// Whether there is room in the window for a packet that lies so far ahead, and none in memory.
+fn lacks_memory(recv: &ReceiveBuffer, payload: &[u8], ahead: usize) -> bool {
+    let most = payload.len() + 32 + SLOT * (2 * ahead + 64);
+    recv.memory_bytes() + most > recv.memory_max()
+}
+
 /// Bytes of the largest payload.
 const LARGEST: usize = 9000;
 
@@ -195,9 +201,7 @@ proptest! {
                     (recv.insert(seq, payload), model.insert(index, payload))
                 };
                 if (got, expected) == (Inserted::Refused, Inserted::Held) {
-                    // There may be room in the window and none in memory.
-                    let most = payload.len() + 32 + SLOT * (2 * (index - next) + 64);
-                    prop_assert!(recv.memory_bytes() + most > recv.memory_max(), "{} + {} of {} for {} after {}", recv.memory_bytes(), most, recv.memory_max(), index, next);
+                    prop_assert!(lacks_memory(&recv, payload, index - next), "{:?}", recv);
                     model.held.remove(&index);
                     model.end = before;
                 } else {
