@@ -88,7 +88,7 @@ struct Deaf {
 
 impl Program for Deaf {
     fn step(&mut self, app: &mut App<'_>) -> Poll<Leave> {
-        let until = *self.until.get_or_insert(app.now() + self.stays);
+        let until = *self.until.get_or_insert_with(|| app.now() + self.stays);
         if app.now() >= until {
             return Poll::Ready(Leave::Drop);
         }
