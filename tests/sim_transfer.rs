@@ -299,3 +299,21 @@ fn what_gets_stuck_says_where_and_with_which_seed() {
         assert!(shown.contains(part), "{part:?} is missing in:\n{shown}");
     }
 }
+
+/// What waits to be sent takes all the memory that a connection may have, at both ends.
+#[test]
+fn ends_that_are_both_full_still_take_from_each_other() {
+    let tight = || Config::default().max_memory(1 << 20).send_buffer(1 << 20);
+    for (seed, both) in [(1, true), (2, false)] {
+        let mut world = World::new(seed);
+        let alice = world.host(if both { tight() } else { Config::default() });
+        let bob = world.host(tight());
+        world.join(alice, bob, Link::perfect().rate(Rate::megabits(10)).delay(Duration::from_millis(20)));
+        let flow = world.start(alice, bob, &Traffic::both_ways(Size::mib(2), Size::mib(2)));
+        world.settle(Duration::from_secs(60)).unwrap();
+        for side in Side::BOTH {
+            let report = world.report(flow, side);
+            assert!(report.received == 2 << 20 && report.eof && report.acked, "{side}: {report:?}");
+        }
+    }
+}

@@ -28,6 +28,14 @@ impl Connection {
         }
     }
 
+    /// As [`handle_packet`](Self::handle_packet), but there is no memory for what the packet carries: the peer will send
+    /// it again. What it acknowledges counts all the same, or two ends that both hold much would never get rid of it.
+    pub fn handle_without_payload(&mut self, now: Instant, packet: &Packet<'_>) {
+        self.wishes.no_payload = true;
+        self.handle_packet(now, packet);
+        self.wishes.no_payload = false;
+    }
+
     /// Whether `syn` is the one that this connection answered. The same packet may come again, at any time.
     #[must_use]
     pub fn is_answer_to(&self, syn: &Syn) -> bool {
@@ -282,13 +290,19 @@ impl Connection {
     }
 
     fn on_data(&mut self, now: Instant, packet: &Packet<'_>) {
-        let inserted = self.recv.insert(packet.header.seq, packet.payload);
+        let inserted = match self.wishes.no_payload {
+            true => Inserted::Refused,
+            false => self.recv.insert(packet.header.seq, packet.payload),
+        };
         self.account(now, &inserted, packet.payload.len());
         self.acks.on_segment(now, &inserted, false);
     }
 
     fn on_fin(&mut self, now: Instant, packet: &Packet<'_>) {
-        let inserted = self.recv.finish_at(packet.header.seq, packet.payload);
+        let inserted = match self.wishes.no_payload {
+            true => Inserted::Refused,
+            false => self.recv.finish_at(packet.header.seq, packet.payload),
+        };
         self.account(now, &inserted, packet.payload.len());
         self.acks.on_segment(now, &inserted, true);
         if self.recv.is_finished() {

@@ -93,6 +93,8 @@ struct Wishes {
     detached: bool,
     /// Something was asked for that only the driver can do.
     service: bool,
+    /// There is no memory for what the packet at hand carries.
+    no_payload: bool,
 }
 
 /// What keeps unsent data from leaving.
@@ -342,6 +344,15 @@ impl Connection {
             Kind::Data | Kind::Fin => self.recv.growth_for(packet.header.seq, packet.payload),
             _ => 0,
         }
+    }
+
+    /// Bytes by which a receive buffer that holds next to nothing may grow in any case, however much waits to be sent:
+    /// two ends that are both full of that could otherwise never take anything from each other.
+    #[must_use]
+    pub fn receive_reserve(&self) -> usize {
+        /// Ours: the first step of the buffer.
+        const RECEIVE_LEAST: usize = 4096;
+        RECEIVE_LEAST.saturating_sub(self.recv.memory_bytes())
     }
 
     /// Whether anything written has not been acknowledged.

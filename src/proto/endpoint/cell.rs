@@ -117,12 +117,15 @@ impl Inner {
         self.conn.start(clock.shown(now), self.conn.path(), ids, first_seq);
     }
 
-    /// Takes in a packet that was routed here, unless there is no memory for what it carries. Returns whether it did.
+    /// Takes in a packet that was routed here, without what it carries if there is no memory for that. Returns whether
+    /// there was.
     /// After the last of several packets, [`weigh`](Self::weigh).
     pub(super) fn handle_packet(&mut self, now: Instant, packet: &Packet<'_>) -> bool {
         let room = self.charge.room();
         self.conn.let_window_grow(room.is_none());
-        if room.is_some_and(|room| self.conn.growth_for(packet) > room) {
+        if room.is_some_and(|room| self.conn.growth_for(packet) > room.max(self.conn.receive_reserve())) {
+            self.conn.handle_without_payload(self.clock.shown(now), packet);
+            self.weigh();
             return false;
         }
         self.conn.handle_packet(self.clock.shown(now), packet);
