@@ -52,6 +52,9 @@ pub struct ReceiveBuffer {
 /// Ours: room for a thousand packets out of order even with a small window, as libutp and libtorrent have.
 const SLOTS_LEAST: usize = 1024;
 
+/// Ours: unread bytes for which there is always memory: the first step of the ring.
+const ALWAYS: usize = 4096;
+
 /// BEP 29: numbers have 16 bits, so half the circle is as far as "after" reaches.
 const SLOTS_MOST: usize = 1 << 15;
 
@@ -168,12 +171,14 @@ impl ReceiveBuffer {
     }
 
     /// Bytes of memory that [`insert`](Self::insert) would take for this packet, about. One that others wait for makes
-    /// them move from slots into the ring, and does not count.
+    /// them move from slots into the ring, and does not count. Nor do the first bytes of all: what is in the packet
+    /// besides may be what the connection waits for, the proof of an address or room in the peer's window.
     #[must_use]
     pub fn growth_for(&self, seq: SeqNr, payload: &[u8]) -> usize {
         match seq.distance_from(self.cumulative) {
             ..=0 => 0,
             1 if self.held.contains(self.cumulative, 2) => 0,
+            1 if self.unread.len() + payload.len() <= ALWAYS => 0,
             1 => self.unread.growth_for(payload.len()),
             ahead => {
                 let with = self.held.memory_with(usize::from(ahead.unsigned_abs()), payload);

@@ -261,3 +261,15 @@ fn an_idle_buffer_takes_no_memory() {
     recv.insert(seq(501), b"again");
     assert_eq!(drain(&mut recv), b"again");
 }
+
+#[test]
+fn the_first_bytes_in_turn_are_no_growth() {
+    let mut recv = receiver(1 << 20, 65_534);
+    assert_eq!(recv.growth_for(seq(65_534), &[0; 4096]), 0);
+    assert!(recv.growth_for(seq(65_534), &[0; 4097]) >= 4097);
+    assert!(recv.growth_for(seq(0), &[0; 100]) >= 100, "out of turn everything counts");
+    recv.insert(seq(65_534), &[0; 4000]);
+    assert!(recv.growth_for(seq(65_535), &[0; 1000]) > 0);
+    drain(&mut recv);
+    assert_eq!(recv.growth_for(seq(65_535), &[0; 1000]), 0);
+}
