@@ -35,14 +35,14 @@ struct Tally {
     unsure: u64,
     bytes: u64,
     virtual_time: Duration,
-    /// The longest that it took until everything was over after the network had healed.
-    longest: Duration,
+    /// The longest that it took until everything was over after the network had healed, and in which world.
+    longest: (Duration, u64),
     faults: FaultCounts,
     failed: Vec<(u64, String)>,
 }
 
 impl Tally {
-    fn add(&mut self, outcome: &Outcome) {
+    fn add(&mut self, seed: u64, outcome: &Outcome) {
         self.worlds += 1;
         self.events += outcome.events;
         self.connections += outcome.connections;
@@ -50,7 +50,7 @@ impl Tally {
         self.unsure += outcome.unsure;
         self.bytes += outcome.bytes;
         self.virtual_time += outcome.virtual_time;
-        self.longest = self.longest.max(outcome.after_heal);
+        self.longest = self.longest.max((outcome.after_heal, seed));
         self.faults += outcome.faults;
     }
 
@@ -83,8 +83,11 @@ impl Tally {
             self.virtual_time.as_secs_f64() / 86_400.0
         );
         println!(
-            "{} graceful ends, {} of them unsure; the longest took {:?} after the network had healed",
-            self.graceful, self.unsure, self.longest
+            "{} graceful ends, {} of them unsure; the longest took {:.0} s after the network had healed (seed {})",
+            self.graceful,
+            self.unsure,
+            self.longest.0.as_secs_f64(),
+            self.longest.1
         );
         print!("{}", self.faults);
         println!("{} failed", self.failed.len());
@@ -132,7 +135,7 @@ fn work(next: &AtomicU64, end: u64, failures: &AtomicU64) -> Tally {
                 .ok_or_else(|| "went another way the second time".into())
         });
         match outcome {
-            Ok(outcome) => tally.add(&outcome),
+            Ok(outcome) => tally.add(seed, &outcome),
             Err(what) => {
                 failures.fetch_add(1, Ordering::Relaxed);
                 tally.failed.push((seed, what));
