@@ -11,6 +11,7 @@ mod rush;
 mod schedules;
 mod strays;
 mod stress;
+mod verbs;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

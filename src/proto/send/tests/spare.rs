@@ -19,9 +19,12 @@ fn sending_again_and_again_takes_little_memory_and_all_of_it_comes_back() {
     let (before, after) = (rig.send.memory_bytes(), probe(&mut rig, 10));
     assert!(after >= before + 64, "what was sent again is remembered: {before}, {after}");
     assert_eq!(probe(&mut rig, 100), after, "and forgotten when it was sent once more");
-    rig.ack(4, &[]);
     rig.send.release();
-    assert_eq!(rig.send.memory_bytes(), 0);
+    assert_eq!((rig.send.memory_bytes(), rig.send.holds_idle_memory()), (after, false), "it is in use");
+    rig.ack(4, &[]);
+    assert!(rig.send.holds_idle_memory());
+    rig.send.release();
+    assert_eq!((rig.send.memory_bytes(), rig.send.holds_idle_memory()), (0, false));
 }
 
 #[test]
