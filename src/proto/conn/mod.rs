@@ -346,15 +346,6 @@ impl Connection {
         }
     }
 
-    /// Bytes by which a receive buffer that holds next to nothing may grow in any case, however much waits to be sent:
-    /// two ends that are both full of that could otherwise never take anything from each other.
-    #[must_use]
-    pub fn receive_reserve(&self) -> usize {
-        /// Ours: the first step of the buffer.
-        const RECEIVE_LEAST: usize = 4096;
-        RECEIVE_LEAST.saturating_sub(self.recv.memory_bytes())
-    }
-
     /// Whether anything written has not been acknowledged.
     #[must_use]
     pub fn has_unacked(&self) -> bool {

@@ -123,7 +123,7 @@ impl Inner {
     pub(super) fn handle_packet(&mut self, now: Instant, packet: &Packet<'_>) -> bool {
         let room = self.charge.room();
         self.conn.let_window_grow(room.is_none());
-        if room.is_some_and(|room| self.conn.growth_for(packet) > room.max(self.conn.receive_reserve())) {
+        if room.is_some_and(|room| self.conn.growth_for(packet) > room) {
             self.conn.handle_without_payload(self.clock.shown(now), packet);
             self.weigh();
             return false;
