@@ -85,9 +85,12 @@ impl Victim {
     }
 }
 
+/// Ids and contents of extensions.
+type Chain = Vec<(u8, Vec<u8>)>;
+
 fn acknowledgements(c: &mut Criterion) {
     let mut group = c.benchmark_group("hostile");
-    let chains: [(&str, Vec<(u8, Vec<u8>)>); 6] = [
+    let chains: [(&str, Chain); 6] = [
         ("mask of alternating bits", vec![(1, vec![0x55; 255])]),
         ("mask of the other bits", vec![(1, vec![0xAA; 255])]),
         ("full mask", vec![(1, vec![0xFF; 255])]),

@@ -132,7 +132,7 @@ mod tests {
         let mut seen = [0usize; 4];
         for _ in 0..4000 {
             let id = routes.draw(path(1), &mut rng).unwrap().get();
-            assert!(id % 2 == 0 && id != 0xFFFF);
+            assert!(id.is_multiple_of(2) && id != 0xFFFF);
             seen[usize::from(id >> 14)] += 1;
         }
         assert!(seen.iter().all(|quarter| (800..1200).contains(quarter)), "drawn from everywhere: {seen:?}");

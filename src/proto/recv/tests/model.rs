@@ -136,7 +136,7 @@ fn agree(recv: &ReceiveBuffer, model: &Model, first: u16) -> Result<(), TestCase
     prop_assert!(recv.memory_bytes() <= recv.memory_max() + LARGEST, "{:?}", recv);
     prop_assert_eq!(recv.readable_bytes(), model.unread.len());
     prop_assert_eq!(recv.cumulative(), seq(first).prev() + u16::try_from(model.next).unwrap());
-    prop_assert_eq!(mask(&recv), model.mask());
+    prop_assert_eq!(mask(recv), model.mask());
     prop_assert_eq!(recv.has_gap(), !model.held.is_empty());
     let finished = model.end.is_some_and(|end| model.next == end + 1);
     prop_assert_eq!(recv.is_finished(), finished);
