@@ -158,8 +158,10 @@ impl Oracles {
                 }
             }
         }
-        // Who is told lies about what has arrived may give up what has.
-        let lies = self.streams.is_void([host, reverse.0]) || self.raw.contains(&reverse.0);
+        // Who is told lies about what has arrived may give up what has. Bytes to and from a raw host are never compared,
+        // which is no lie of its peer's.
+        let flipped = !self.raw.contains(&host) && self.streams.is_void([host, reverse.0]);
+        let lies = flipped || self.raw.contains(&reverse.0);
         let excused = || self.excused.iter().any(|&(who, at)| who == host && now <= at + repeats::FLOOR_MAX);
         let timeless = || self.timeless.contains(&host);
         if matches!(wrong, Err((Oracle::Repeats, _))) && (lies || excused() || timeless()) {
