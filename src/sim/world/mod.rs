@@ -145,7 +145,7 @@ impl World {
         (HostId::new(index), SocketAddr::from((Ipv4Addr::new(10, b, c, d), 6881)))
     }
 
-    /// Joins two hosts by a line of their own. A [`Link`] alone stands for both directions.
+    /// Joins two hosts by a line of their own. A [`Link`](crate::sim::Link) alone stands for both directions.
     pub fn join(&mut self, first: HostId, second: HostId, line: impl Into<Line>) -> LineId {
         let id = self.add_line(line);
         self.join_by(first, second, id);
