@@ -31,6 +31,8 @@
 mod close;
 mod extension;
 mod header;
+mod mark;
+mod own;
 mod packet;
 mod sack;
 mod seq;
@@ -39,6 +41,8 @@ mod stamp;
 pub use close::CloseCode;
 pub use extension::{EncodeError, Extension, Extensions, ExtensionsBuf};
 pub use header::{HEADER_LEN, Header, Kind, NotUtp, restamp};
+pub use mark::{Mark, MarkFlags, Tag};
+pub use own::{InvalidService, Own, OwnError, OwnReason, PathToken, Service, Session, Token, Txn};
 pub use packet::{DecodeError, Packet};
 pub use sack::{Sack, SackBits};
 pub use seq::{ConnId, SeqNr};

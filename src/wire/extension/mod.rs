@@ -13,7 +13,7 @@
 
 use std::fmt;
 
-use super::{DecodeError, Sack};
+use super::{DecodeError, Mark, Own, OwnError, Sack};
 
 /// One extension: its id and what it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +125,21 @@ impl<'a> Extensions<'a> {
     #[must_use]
     pub fn own(self) -> Option<&'a [u8]> {
         self.all(Extension::EBBTIDE).next()
+    }
+
+    /// The mark of this crate's endpoints; of several feature bits the first count.
+    #[must_use]
+    pub fn mark(self) -> Option<Mark> {
+        self.bits().and_then(Mark::decode)
+    }
+
+    /// What an endpoint of this crate says beyond its mark.
+    ///
+    /// # Errors
+    ///
+    /// A block that cannot be read, or must not be acted on by those who do not understand all of it.
+    pub fn own_block(self) -> Result<Option<Own<'a>>, OwnError> {
+        self.own().map(Own::decode).transpose()
     }
 
     fn all(self, id: u8) -> impl Iterator<Item = &'a [u8]> {
