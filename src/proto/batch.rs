@@ -52,6 +52,8 @@ pub struct Batch {
     clock: u32,
     /// Nobody but the sender may change a byte of it.
     sealed: bool,
+    /// How many routers it may pass, if that is not left to the system.
+    ttl: Option<u8>,
 }
 
 impl Batch {
@@ -66,6 +68,7 @@ impl Batch {
             count_max: max_segments.max(1),
             clock: 0,
             sealed: false,
+            ttl: None,
         }
     }
 
@@ -117,6 +120,18 @@ impl Batch {
         self.clock = ahead;
     }
 
+    /// How many routers the datagrams of this batch may pass (the IPv4 time to live, the IPv6 hop limit), instead of
+    /// what the system gives them. For those that are to open a NAT and to arrive nowhere.
+    pub const fn set_ttl(&mut self, hops: u8) {
+        self.ttl = Some(hops);
+    }
+
+    /// How many routers its datagrams may pass; `None` if that is left to the system.
+    #[must_use]
+    pub const fn ttl(&self) -> Option<u8> {
+        self.ttl
+    }
+
     /// How many datagrams it holds.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -166,6 +181,7 @@ impl Batch {
         self.segment_size = 0;
         self.clock = 0;
         self.sealed = false;
+        self.ttl = None;
     }
 }
 
@@ -231,6 +247,16 @@ mod tests {
         batch.push(20, |out| out.fill(0x21));
         batch.restamp(0, Instant::from_micros(0x20));
         assert_eq!(batch.bytes()[4..8], [0, 0, 0, 0x20], "the next sender has a clock of its own");
+    }
+
+    #[test]
+    fn a_hop_limit_lasts_for_one_batch() {
+        let mut batch = Batch::new(4);
+        batch.push_sealed(b"open");
+        batch.set_ttl(5);
+        assert_eq!(batch.ttl(), Some(5));
+        batch.clear();
+        assert_eq!(batch.ttl(), None);
     }
 
     #[test]

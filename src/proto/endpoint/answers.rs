@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::proto::batch::{Batch, Path};
+use crate::proto::batch::{Batch, Path, SocketId};
 use crate::time::Instant;
 use crate::wire::{ConnId, Delay, HEADER_LEN, Header, Kind, SeqNr, Timestamp};
 
@@ -94,6 +94,11 @@ impl Answers {
         Some(path)
     }
 
+    /// Drops what was to leave through a socket that has gone.
+    pub(super) fn forget(&mut self, socket: SocketId) {
+        self.pending.retain(|answer| answer.path.socket != socket);
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
@@ -108,7 +113,6 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
     use super::*;
-    use crate::proto::batch::SocketId;
     use crate::wire::Packet;
 
     fn path() -> Path {

@@ -167,6 +167,14 @@ impl Shared {
         self.lock().sockets.add(addr, dual_stack)
     }
 
+    pub(super) fn add_extra_socket(&self, addr: SocketAddr, like: SocketId) -> SocketId {
+        self.lock().sockets.add_extra(addr, like)
+    }
+
+    pub(super) fn remove_socket(&self, socket: SocketId) {
+        self.lock().sockets.remove(socket);
+    }
+
     /// Swaps the mail for `mail`, which is empty but for what it may have left of foreign datagrams: then no more of
     /// those are taken.
     pub(super) fn collect(&self, mail: &mut Mail) {

@@ -32,6 +32,7 @@ mod input;
 mod keyed;
 mod mail;
 mod mailbox;
+mod pool;
 mod ready;
 mod resets;
 mod routes;
@@ -57,6 +58,7 @@ use rand::{RngExt, SeedableRng};
 pub use self::foreign::{Foreign, ForeignError};
 pub use self::handle::{Handle, WriteError};
 pub use self::incoming::Incoming;
+pub use self::pool::SocketRequest;
 pub use self::shared::{Lease, Shared};
 
 use self::answers::Answers;
@@ -65,6 +67,7 @@ use self::cell::Cell;
 use self::cookies::Cookies;
 use self::keyed::Source;
 use self::mailbox::{Mail, Verdict};
+use self::pool::SocketPool;
 use self::ready::{Queued, Ready};
 use self::resets::Resets;
 use self::routes::Routes;
@@ -100,6 +103,8 @@ pub struct Endpoint {
     /// Connections per source.
     sources: Sources,
     answers: Answers,
+    /// Sockets beyond the first ones.
+    sockets: SocketPool,
     /// When to look for connections that nobody accepts, if there are any.
     unaccepted_until: Option<Instant>,
     /// Foreign datagrams to be sent.
@@ -182,6 +187,7 @@ impl Endpoint {
             foreign: VecDeque::new(),
             turn: Turn::Answers,
             answers: Answers::default(),
+            sockets: SocketPool::default(),
             unaccepted_until: None,
             closing: Closing::No,
             mail: Mail::default(),
@@ -247,6 +253,7 @@ impl Endpoint {
         self.ready.clear();
         self.timers.clear();
         self.answers.clear();
+        self.sockets.clear();
         self.sources.clear();
         self.unaccepted_until = None;
         self.foreign.clear();

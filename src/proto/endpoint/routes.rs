@@ -12,7 +12,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::keyed::Keyed;
-use crate::proto::batch::Path;
+use crate::proto::batch::{Path, SocketId};
 use crate::storage::Key;
 use crate::wire::ConnId;
 
@@ -29,6 +29,8 @@ pub(super) enum Route {
 #[derive(Debug)]
 pub(super) struct Routes {
     table: HashMap<Address, Route, Keyed>,
+    /// How many there are through each socket.
+    through: Vec<u32>,
 }
 
 /// Where a packet came from, and the id it carries.
@@ -62,7 +64,7 @@ const EVEN_IDS: Range<u16> = 0..0x8000;
 
 impl Routes {
     pub(super) fn new(rng: &mut StdRng) -> Self {
-        Self { table: HashMap::with_hasher(Keyed::draw(rng)) }
+        Self { table: HashMap::with_hasher(Keyed::draw(rng)), through: Vec::new() }
     }
 
     /// Who receives on `id` along `path`.
@@ -72,11 +74,24 @@ impl Routes {
 
     /// Adds a route or gives it another end.
     pub(super) fn insert(&mut self, path: Path, id: ConnId, route: Route) {
-        self.table.insert(Address { path, id }, route);
+        if self.table.insert(Address { path, id }, route).is_none() {
+            let socket = usize::from(path.socket.get());
+            if self.through.len() <= socket {
+                self.through.resize(socket + 1, 0);
+            }
+            self.through[socket] += 1;
+        }
     }
 
     pub(super) fn remove(&mut self, path: Path, id: ConnId) {
-        self.table.remove(&Address { path, id });
+        if self.table.remove(&Address { path, id }).is_some() {
+            self.through[usize::from(path.socket.get())] -= 1;
+        }
+    }
+
+    /// Whether a route leads through that socket.
+    pub(super) fn use_socket(&self, socket: SocketId) -> bool {
+        self.through.get(usize::from(socket.get())).is_some_and(|&count| count > 0)
     }
 
     /// A receive id for a connection that we start, unpredictable and even, with nobody on it or next to it: none
@@ -104,6 +119,7 @@ impl Routes {
 
     pub(super) fn clear(&mut self) {
         self.table.clear();
+        self.through.clear();
     }
 }
 
@@ -114,7 +130,6 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
-    use crate::proto::batch::SocketId;
     use crate::storage::Slab;
 
     fn path(port: u16) -> Path {
@@ -123,6 +138,20 @@ mod tests {
 
     fn key() -> Key {
         Slab::new().insert(())
+    }
+
+    #[test]
+    fn a_socket_is_in_use_as_long_as_a_route_leads_through_it() {
+        let mut routes = Routes::new(&mut StdRng::from_seed([7; 32]));
+        let (one, other) = (SocketId::new(3), SocketId::new(2));
+        let through = |socket| Path { socket, ..path(9) };
+        for _ in 0..2 {
+            routes.insert(through(one), ConnId::new(65_535), Route::Live(key()));
+        }
+        routes.remove(through(other), ConnId::new(65_535));
+        assert_eq!((routes.use_socket(one), routes.use_socket(other)), (true, false));
+        routes.remove(through(one), ConnId::new(65_535));
+        assert!(!routes.use_socket(one) && !routes.use_socket(SocketId::new(65_535)));
     }
 
     #[test]

@@ -7,10 +7,12 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use crate::proto::batch::{Path, SocketId};
 
-/// The sockets of one endpoint, in the order in which they were added.
+/// The sockets of one endpoint: those that it began with, in the order in which they were added, and behind them
+/// those that come and go.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
-    list: Vec<Local>,
+    /// A place whose socket has gone is used again.
+    list: Vec<Option<Local>>,
 }
 
 #[derive(Debug)]
@@ -18,18 +20,45 @@ struct Local {
     addr: SocketAddr,
     /// An IPv6 socket that also carries IPv4.
     dual_stack: bool,
+    /// Comes and goes, for a purpose of its own: no new connection is made through it.
+    extra: bool,
 }
 
 impl Sockets {
     /// Panics with 65,536 sockets.
     pub(super) fn add(&mut self, addr: SocketAddr, dual_stack: bool) -> SocketId {
         let Ok(index) = u16::try_from(self.list.len()) else { panic!("an endpoint with 2^16 sockets") };
-        self.list.push(Local { addr, dual_stack: dual_stack && addr.is_ipv6() });
+        self.list.push(Some(Local { addr, dual_stack: dual_stack && addr.is_ipv6(), extra: false }));
         SocketId::new(index)
     }
 
+    /// Adds one that was opened like another, in the first place that is free.
+    ///
+    /// Panics with 65,536 sockets.
+    pub(super) fn add_extra(&mut self, addr: SocketAddr, like: SocketId) -> SocketId {
+        let dual_stack = self.get(like).is_some_and(|like| like.dual_stack);
+        let place = self.list.iter().position(Option::is_none).unwrap_or(self.list.len());
+        let Ok(index) = u16::try_from(place) else { panic!("an endpoint with 2^16 sockets") };
+        if place == self.list.len() {
+            self.list.push(None);
+        }
+        self.list[place] = Some(Local { addr, dual_stack, extra: true });
+        SocketId::new(index)
+    }
+
+    /// Forgets one that has gone.
+    pub(super) fn remove(&mut self, socket: SocketId) {
+        if let Some(place) = self.list.get_mut(usize::from(socket.get())) {
+            *place = None;
+        }
+    }
+
+    fn get(&self, socket: SocketId) -> Option<&Local> {
+        self.list.get(usize::from(socket.get()))?.as_ref()
+    }
+
     pub(super) fn local_addr(&self, socket: SocketId) -> Option<SocketAddr> {
-        self.list.get(usize::from(socket.get())).map(|local| local.addr)
+        self.get(socket).map(|local| local.addr)
     }
 
     /// The way to a peer: the first socket of its family, else the first that carries both. `None` if there is no
@@ -40,7 +69,9 @@ impl Sockets {
             return None;
         }
         let found = |wanted: &dyn Fn(&Local) -> bool| {
-            let index = self.list.iter().position(wanted)?;
+            let usable =
+                |local: &Option<Local>| local.as_ref().is_some_and(|local| !local.extra && wanted(local));
+            let index = self.list.iter().position(usable)?;
             u16::try_from(index).ok().map(SocketId::new)
         };
         if let Some(socket) = found(&|local| local.addr.is_ipv4() == peer.is_ipv4()) {
@@ -113,6 +144,20 @@ mod tests {
         let mut plain = Sockets::default();
         plain.add(addr("[::]:1"), false);
         assert_eq!(plain.path_to(addr("192.0.2.1:9")), None);
+    }
+
+    #[test]
+    fn a_socket_that_comes_and_goes_takes_the_first_free_place_and_nobody_is_led_to_it() {
+        let mut sockets = Sockets::default();
+        let first = sockets.add(addr("[::]:1"), true);
+        let [one, two] =
+            [5, 6].map(|port| sockets.add_extra(SocketAddr::new(addr("[::]:1").ip(), port), first));
+        assert_eq!([one, two], [SocketId::new(1), SocketId::new(2)]);
+        sockets.remove(one);
+        assert_eq!((sockets.local_addr(one), sockets.local_addr(two)), (None, Some(addr("[::]:6"))));
+        assert_eq!(sockets.path_to(addr("192.0.2.1:9")).unwrap().socket, first);
+        assert_eq!(sockets.add_extra(addr("[::]:7"), first), one);
+        assert_eq!(sockets.add_extra(addr("[::]:8"), first), SocketId::new(3));
     }
 
     #[test]
