@@ -28,21 +28,25 @@
 //! Everything on a circle (packet numbers, ids, times, delays) is a type of its own, and has a distance instead of
 //! an order. This floor knows no connection, no clock and no socket.
 
+mod candidate;
 mod close;
 mod extension;
 mod header;
 mod mark;
 mod own;
+mod nat;
 mod packet;
 mod sack;
 mod seq;
 mod stamp;
 
+pub use candidate::{CANDIDATES_MAX, Candidate, CandidateError, CandidateKind};
 pub use close::CloseCode;
 pub use extension::{EncodeError, Extension, Extensions, ExtensionsBuf};
 pub use header::{HEADER_LEN, Header, Kind, NotUtp, restamp};
 pub use mark::{Mark, MarkFlags, Tag};
 pub use own::{InvalidService, Own, OwnError, OwnReason, PathToken, Service, Session, Token, Txn};
+pub use nat::{Filtering, Mapping, NatClass, NatClassError};
 pub use packet::{DecodeError, Packet};
 pub use sack::{Sack, SackBits};
 pub use seq::{ConnId, SeqNr};
