@@ -36,6 +36,7 @@ mod mark;
 mod nat;
 mod own;
 mod packet;
+pub mod rendezvous;
 mod sack;
 mod seq;
 mod stamp;
