@@ -1,0 +1,175 @@
+//! What a punch needs to know before it begins.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::NatReport;
+use crate::wire::{Candidate, NatClass, Service, Session, Ticket, Token};
+
+/// Ours: how long a punch tries. What works, works in the first seconds; a search for a port takes ten.
+pub const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Ours: how long the full probes wait when nobody says that both sides are ready, at least. Openers have to be out on
+/// both sides before the first full probe arrives.
+pub const WAIT_MIN: Duration = Duration::from_millis(150);
+
+/// Who of the two starts the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PunchRole {
+    /// We send the SYN.
+    Initiator,
+    /// The peer does.
+    Acceptor,
+    /// Nobody has said: the larger number starts it. Both tell theirs in their probes.
+    Undecided {
+        /// Our number, which should be random.
+        tie_break: u64,
+    },
+}
+
+/// When the packets begin that are to arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// When somebody says that both sides have sent their openers (`go`), but no later than
+    /// 500 ms and two round trips to that somebody.
+    OnGo {
+        /// The round trip to whoever says it.
+        server_rtt: Duration,
+    },
+    /// That long after the openers. At least [`WAIT_MIN`], better the round trip to the peer plus how far apart the two
+    /// sides may begin.
+    After(Duration),
+}
+
+/// Who must not be sent anything, whatever peers and servers say.
+#[derive(Clone)]
+pub struct Veto(Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>);
+
+impl Veto {
+    /// A veto against the addresses for which `forbids` is true.
+    #[must_use]
+    pub fn new(forbids: impl Fn(SocketAddr) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(forbids))
+    }
+
+    /// Whether nothing may be sent there.
+    #[must_use]
+    pub fn forbids(&self, addr: SocketAddr) -> bool {
+        (self.0)(addr)
+    }
+}
+
+impl fmt::Debug for Veto {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Veto")
+    }
+}
+
+/// Everything about one attempt of two peers to meet.
+#[derive(Clone, Debug)]
+pub struct PunchPlan {
+    /// The name of the attempt, the same on both sides. Good for one attempt.
+    pub session: Session,
+    /// Who starts the connection.
+    pub role: PunchRole,
+    /// What packets to us have to carry.
+    pub local_token: Token,
+    /// What packets to the peer have to carry.
+    pub remote_token: Token,
+    /// Where the peer may be found; at most [`CANDIDATES_MAX`](crate::wire::CANDIDATES_MAX) of them count.
+    pub candidates: Vec<Candidate>,
+    /// What we are behind.
+    pub local: NatReport,
+    /// What the peer is behind.
+    pub remote: NatClass,
+    /// When the packets begin that are to arrive.
+    pub start: Start,
+    /// Whether the port of a symmetric NAT may be searched for: with up to 2,048 packets by the side that is not behind
+    /// it, and up to 256 sockets by the side that is.
+    pub birthday: bool,
+    /// How long to try, in all.
+    pub deadline: Duration,
+    /// The service that the initiator asks for. Only told, for those who want to see it: the peer has agreed already.
+    pub service: Option<Service>,
+    /// Who must not be sent anything.
+    pub veto: Option<Veto>,
+    /// Whether somebody with the right token is believed wherever the packet comes from, and not only at the addresses
+    /// in `candidates`. Not with a token that others can know.
+    pub believe_unnamed: bool,
+}
+
+impl PunchPlan {
+    /// A plan with what has no default. The rest: nothing known about the NATs, full probes after [`WAIT_MIN`], a
+    /// search for ports if it comes to that, [`DEADLINE`], no service, no veto.
+    #[must_use]
+    pub fn new(
+        session: Session,
+        role: PunchRole,
+        local_token: Token,
+        remote_token: Token,
+        candidates: Vec<Candidate>,
+    ) -> Self {
+        Self {
+            session,
+            role,
+            local_token,
+            remote_token,
+            candidates,
+            local: NatReport::default(),
+            remote: NatClass::default(),
+            start: Start::After(WAIT_MIN),
+            birthday: true,
+            deadline: DEADLINE,
+            service: None,
+            veto: None,
+            believe_unnamed: true,
+        }
+    }
+
+    /// The plan of somebody who has handed out `ours` and got `theirs` for it. Both sides come to the same name of the
+    /// attempt, and to opposite roles. `None` if both tickets are of the same side.
+    #[must_use]
+    pub fn from_tickets(ours: &Ticket, theirs: &Ticket) -> Option<Self> {
+        let (a, b) = (ours.session().to_bytes(), theirs.session().to_bytes());
+        if a == b || ours.token() == theirs.token() {
+            return None;
+        }
+        let session = Session::new(std::array::from_fn(|at| a[at] ^ b[at]));
+        let role = if a > b { PunchRole::Initiator } else { PunchRole::Acceptor };
+        let candidates = theirs.candidates().to_vec();
+        Some(Self {
+            local: NatReport::of_peer(ours.class(), ours.candidates()),
+            remote: theirs.class(),
+            ..Self::new(session, role, ours.token(), theirs.token(), candidates)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    fn ticket(session: u8, token: u64) -> Ticket {
+        Ticket::new(Session::new([session; 16]), Token::new(token), NatClass::default(), &[]).unwrap()
+    }
+
+    #[test]
+    fn two_tickets_make_one_session_opposite_roles_and_crossed_tokens() {
+        let (a, b) = (ticket(1, 10), ticket(2, 20));
+        let here = PunchPlan::from_tickets(&a, &b).unwrap();
+        let there = PunchPlan::from_tickets(&b, &a).unwrap();
+        assert_eq!(here.session, there.session);
+        assert_eq!((here.role, there.role), (PunchRole::Acceptor, PunchRole::Initiator));
+        assert_eq!((here.local_token, here.remote_token), (there.remote_token, there.local_token));
+    }
+
+    #[test]
+    fn ones_own_ticket_leads_nowhere() {
+        assert!(PunchPlan::from_tickets(&ticket(1, 10), &ticket(1, 10)).is_none());
+        assert!(PunchPlan::from_tickets(&ticket(1, 10), &ticket(2, 10)).is_none());
+    }
+}
