@@ -339,6 +339,7 @@ impl World {
         let old = self.addr(host);
         if old != addr {
             self.network.move_host(host, old, addr);
+            self.rename(host, old.ip(), addr.ip());
             self.take_addr(host, addr);
         }
     }

@@ -133,6 +133,11 @@
 //! 4. a test in `pipe/tests.rs` of what it does to packets, and a line in `tests/sim_faults.rs`, which lets a
 //!    connection live through it and fails as long as a kind has none.
 //!
+//! # Boxes
+//!
+//! Hosts that are [joined](World::join) have addresses that all know. [`nat`] has what is between hosts and the rest of
+//! the world elsewhere: NATs and firewalls, with hosts behind them that share an address.
+//!
 //! # Reading a trace
 //!
 //! [`World::trace`] prints the last events, a line each; [`Trace::remember`] says how many:
@@ -175,6 +180,7 @@ mod host;
 pub mod hostile;
 mod ledger;
 mod link;
+pub mod nat;
 mod network;
 mod oracle;
 mod pattern;
@@ -202,6 +208,9 @@ pub use flow::{FlowId, Side};
 pub use host::{HostId, SocketError};
 pub use ledger::Exchanged;
 pub use link::{Line, Link, OVERHEAD};
+pub use nat::{
+    Nat, NatFilter, NatId, NatKind, NatMapping, NatPorts, NatRefusal, NatStats, NatTimeouts, NatV6, Place,
+};
 pub use network::{Direction, LineId};
 pub use oracle::Oracle;
 pub use pattern::Pattern;

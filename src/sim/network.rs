@@ -9,6 +9,7 @@ use super::discipline::Waiting;
 use super::fault::{Fault, FaultCounts, FaultKind, LinkFault};
 use super::host::HostId;
 use super::link::Line;
+use super::nat::Hop;
 use super::pipe::{Fate, Pipe, nanos};
 use super::seed::Rng;
 use super::target::{Sighting, Tracker};
@@ -44,8 +45,9 @@ pub(super) struct Parcel {
     pub(super) from: SocketAddr,
     pub(super) sender: HostId,
     pub(super) to: HostId,
-    /// The address that it was sent to.
-    addressed: SocketAddr,
+    /// The address that it was sent to, as it is on this line.
+    pub(super) addressed: SocketAddr,
+    pub(super) trail: Trail,
     pub(super) bytes: Vec<u8>,
     /// Its addressee has moved away.
     pub(super) astray: bool,
@@ -54,10 +56,26 @@ pub(super) struct Parcel {
 impl Parcel {
     /// Who has sent it, and whereto, through that pipe.
     const fn ends(&self, pipe: usize) -> Ends {
-        let route = Route { pipe, to: self.to, addressed: self.addressed };
-        Ends { from: self.from, sender: self.sender, route }
+        let route = Route { pipe, to: self.to, addressed: self.addressed, routed: self.trail.routed };
+        Ends { from: self.from, sender: self.sender, route, trail: self.trail }
     }
 }
+
+/// Where a datagram comes from, whatever has become of its addresses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trail {
+    /// Who has sent it.
+    pub(super) host: HostId,
+    /// The address that it was sent to.
+    pub(super) aimed: SocketAddr,
+    /// How many routers it may still pass.
+    pub(super) hops: u8,
+    /// Whether it has passed any.
+    pub(super) routed: bool,
+}
+
+/// How many routers a datagram may pass, unless its sender says otherwise.
+pub(super) const HOPS: u8 = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Network {
@@ -66,6 +84,10 @@ pub(super) struct Network {
     /// One for each line, once a link of it aims at certain packets.
     trackers: Vec<Option<Box<Tracker>>>,
     routes: HashMap<(HostId, SocketAddr), Route>,
+    /// Where what has no route goes. Never iterated.
+    gateways: HashMap<HostId, Hop>,
+    /// Who is behind an address, as a host sees it that hears from there through routers. Never iterated.
+    origins: HashMap<(HostId, SocketAddr), HostId>,
     /// Who has, or once had, an address. Never iterated.
     owners: HashMap<SocketAddr, HostId>,
     parcels: Vec<Parcel>,
@@ -81,9 +103,11 @@ pub(super) struct Network {
 /// Where a datagram goes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Route {
-    pipe: usize,
+    pub(super) pipe: usize,
     pub(super) to: HostId,
-    addressed: SocketAddr,
+    pub(super) addressed: SocketAddr,
+    /// Whether there is a router at its end.
+    pub(super) routed: bool,
 }
 
 /// Who sends a datagram, and whereto.
@@ -92,6 +116,7 @@ pub(super) struct Ends {
     pub(super) from: SocketAddr,
     pub(super) sender: HostId,
     pub(super) route: Route,
+    pub(super) trail: Trail,
 }
 
 impl Ends {
@@ -124,8 +149,33 @@ impl Network {
     }
 
     pub(super) fn add_route(&mut self, from: HostId, to: (HostId, SocketAddr), line: LineId, way: Direction) {
-        self.routes.insert((from, to.1), Route { pipe: line.pipe(way), to: to.0, addressed: to.1 });
+        self.routes
+            .insert((from, to.1), Route { pipe: line.pipe(way), to: to.0, addressed: to.1, routed: false });
         self.owners.insert(to.1, to.0);
+    }
+
+    /// That is where this machine sends what it has no route for.
+    pub(super) fn set_gateway(&mut self, host: HostId, hop: Hop) {
+        self.gateways.insert(host, hop);
+    }
+
+    pub(super) fn gateway(&self, host: HostId) -> Option<Hop> {
+        self.gateways.get(&host).copied()
+    }
+
+    /// The ways of that line: what its first end sends, and what its second sends.
+    pub(super) const fn pipes_of(line: LineId) -> [usize; 2] {
+        [line.pipe(Direction::There), line.pipe(Direction::Back)]
+    }
+
+    /// A host has heard from an address, and who has sent that.
+    pub(super) fn heard(&mut self, host: HostId, from: SocketAddr, trail: Trail) {
+        self.origins.insert((host, from), trail.host);
+    }
+
+    /// Who has spoken to this host from that address, or else has it, or once had it.
+    pub(super) fn origin(&self, host: HostId, from: SocketAddr) -> Option<HostId> {
+        self.origins.get(&(host, from)).copied().or_else(|| self.owner(from))
     }
 
     /// Who has, or once had, this address.
@@ -194,14 +244,25 @@ impl Network {
     }
 
     pub(super) fn route(&self, from: HostId, to: SocketAddr) -> Option<Route> {
-        self.routes.get(&(from, to)).copied()
+        self.routes.get(&(from, to)).copied().or_else(|| {
+            let Hop { pipe, to: router } = self.gateway(from)?;
+            Some(Route { pipe, to: router, addressed: to, routed: true })
+        })
+    }
+
+    /// The other direction of the same line.
+    pub(super) const fn opposite(pipe: usize) -> usize {
+        pipe ^ 1
     }
 
     /// The shortest time in which an answer to `from` can come back that way, nanoseconds.
     pub(super) fn least_round_trip(&self, route: Route, from: SocketAddr) -> u64 {
         let there = self.pipes[route.pipe].link().delay;
-        let back =
-            self.route(route.to, from).map_or(Duration::ZERO, |back| self.pipes[back.pipe].link().delay);
+        let back = match route.routed {
+            true => Some(Self::opposite(route.pipe)),
+            false => self.route(route.to, from).map(|back| back.pipe),
+        };
+        let back = back.map_or(Duration::ZERO, |back| self.pipes[back].link().delay);
         nanos(there + back)
     }
 
@@ -333,15 +394,16 @@ impl Network {
 
     /// Keeps a copy of the datagram until it is [taken](Self::take).
     fn store(&mut self, ends: Ends, datagram: &[u8]) -> u32 {
-        let Ends { from, sender, route: Route { to, addressed, .. } } = ends;
+        let Ends { from, sender, route: Route { to, addressed, .. }, trail } = ends;
         let index = self.free.pop().unwrap_or_else(|| {
             let index = u32::try_from(self.parcels.len()).expect("fewer than 4 billion datagrams under way");
-            self.parcels.push(Parcel { from, sender, to, addressed, bytes: Vec::new(), astray: false });
+            let bytes = Vec::new();
+            self.parcels.push(Parcel { from, sender, to, addressed, trail, bytes, astray: false });
             index
         });
         let parcel = &mut self.parcels[index as usize];
         (parcel.from, parcel.sender, parcel.to) = (from, sender, to);
-        (parcel.addressed, parcel.astray) = (addressed, false);
+        (parcel.addressed, parcel.trail, parcel.astray) = (addressed, trail, false);
         parcel.bytes.clear();
         parcel.bytes.extend_from_slice(datagram);
         index

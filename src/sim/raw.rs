@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::host::NEVER;
+use super::network::HOPS;
 use super::pipe::nanos;
 use super::seed::Rng;
 use crate::time::Instant;
@@ -26,7 +27,7 @@ pub trait RawProgram: fmt::Debug + Any {
 /// The way out for datagrams of any source.
 pub(super) trait Wire {
     /// Puts a datagram on the wire that leads from here to `to`, if there is one.
-    fn put(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]);
+    fn put(&mut self, from: SocketAddr, to: SocketAddr, hops: u8, bytes: &[u8]);
 }
 
 /// What a [`RawProgram`] has at hand.
@@ -34,6 +35,7 @@ pub struct RawNet<'a> {
     wire: &'a mut dyn Wire,
     rng: &'a mut Rng,
     addr: SocketAddr,
+    addressed: SocketAddr,
     now: u64,
     local: Instant,
     /// The earliest that was asked for, nanoseconds.
@@ -59,15 +61,28 @@ impl RawNet<'_> {
         self.addr
     }
 
+    /// The address that the datagram was sent to that it is called about: behind a [router](super::Place), every port
+    /// of a host reaches it. Its own address otherwise.
+    #[must_use]
+    pub const fn addressed(&self) -> SocketAddr {
+        self.addressed
+    }
+
     /// Sends a datagram. Without a line to that address it goes nowhere, see [`World::nowhere`](super::World::nowhere).
     pub fn send(&mut self, to: SocketAddr, bytes: &[u8]) {
-        self.wire.put(self.addr, to, bytes);
+        self.wire.put(self.addr, to, HOPS, bytes);
+    }
+
+    /// Sends a datagram from another port of its own that passes so many routers at most. Whether it comes from a port
+    /// that was used before is nobody's business here.
+    pub fn send_with_hops(&mut self, port: u16, to: SocketAddr, hops: u8, bytes: &[u8]) {
+        self.wire.put(SocketAddr::new(self.addr.ip(), port), to, hops, bytes);
     }
 
     /// Sends a datagram over the same line as [`send`](Self::send) that claims to come from `spoofed`. Answers go to
     /// whoever has that address, or nowhere.
     pub fn send_from(&mut self, spoofed: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        self.wire.put(spoofed, to, bytes);
+        self.wire.put(spoofed, to, HOPS, bytes);
     }
 
     /// Asks for [`RawProgram::on_alarm`] at that time, or at once if it is past. There is one alarm, and the earliest
@@ -107,7 +122,7 @@ pub(super) struct RawHost {
 /// Why a raw program is called.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cause<'a> {
-    Datagram(SocketAddr, &'a [u8]),
+    Datagram { from: SocketAddr, addressed: SocketAddr, bytes: &'a [u8] },
     Alarm,
 }
 
@@ -129,9 +144,13 @@ impl RawHost {
     pub(super) fn call(&mut self, now: u64, cause: Cause<'_>, wire: &mut dyn Wire) -> Option<u64> {
         let local = Instant::from_micros(now / 1000);
         let Self { program, rng, addr, .. } = self;
-        let mut net = RawNet { wire, rng, addr: *addr, now, local, alarm: NEVER };
+        let addressed = match cause {
+            Cause::Datagram { addressed, .. } => addressed,
+            Cause::Alarm => *addr,
+        };
+        let mut net = RawNet { wire, rng, addr: *addr, addressed, now, local, alarm: NEVER };
         match cause {
-            Cause::Datagram(from, bytes) => program.on_datagram(&mut net, from, bytes),
+            Cause::Datagram { from, bytes, .. } => program.on_datagram(&mut net, from, bytes),
             Cause::Alarm => program.on_alarm(&mut net),
         }
         // Never at this very moment again: then time would stand still.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::fault::Fault;
 use super::flow::{FlowId, Side};
 use super::host::HostId;
+use super::nat::NatRefusal;
 use super::program::Leave;
 use crate::wire::{HEADER_LEN, Packet};
 
@@ -41,6 +42,8 @@ pub(super) enum Event {
     /// Handed to the link, which does something else with it, or something besides.
     Struck(Datagram, Fault),
     Arrived(Datagram),
+    /// Dropped by a router.
+    Refused(Datagram, NatRefusal),
     Timer(HostId),
     Started(FlowId, Side),
     Ended(FlowId, Side, Leave),
@@ -114,6 +117,7 @@ impl Trace {
             Event::Sent(datagram) => self.mix_datagram(1, datagram),
             Event::Struck(datagram, fault) => self.mix_datagram(16 + *fault as u64, datagram),
             Event::Arrived(datagram) => self.mix_datagram(2, datagram),
+            Event::Refused(datagram, why) => self.mix_datagram(64 + *why as u64, datagram),
             Event::Timer(host) => self.mix((3 << 32) | u64::from(host.index())),
             Event::Started(flow, side) => self.mix_flow(4, *flow, *side),
             Event::Ended(flow, side, leave) => self.mix_flow(5 + *leave as u64, *flow, *side),
@@ -153,6 +157,7 @@ impl fmt::Display for Record {
             Event::Sent(datagram) => write!(f, "{datagram}  sent"),
             Event::Struck(datagram, fault) => write!(f, "{datagram}  {fault}"),
             Event::Arrived(datagram) => write!(f, "{datagram}  arrived"),
+            Event::Refused(datagram, why) => write!(f, "{datagram}  {why}"),
             Event::Timer(host) => write!(f, "{host} timer"),
             Event::Started(flow, side) => write!(f, "{flow} {side} starts"),
             Event::Ended(flow, side, leave) => write!(f, "{flow} {side} leaves: {leave}"),

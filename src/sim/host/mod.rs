@@ -4,6 +4,7 @@
 //! seen through a clock of its own that may be wrong.
 
 mod bell;
+mod bound;
 mod clock;
 mod socket;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 pub use self::socket::SocketError;
 
 use self::bell::{Bell, Bells};
+use self::bound::Bound;
 use self::clock::HostClock;
 use self::socket::{Refusal, Socket};
 use super::fault::FaultKind;
@@ -29,8 +31,8 @@ use super::seed::Rng;
 use super::strike::Strike;
 use crate::config::Config;
 use crate::error::CloseReason;
-use crate::proto::batch::{Batch, Path, SocketId};
-use crate::proto::endpoint::{Endpoint, Handle, Incoming, Lease};
+use crate::proto::batch::{Batch, Path};
+use crate::proto::endpoint::{Endpoint, Handle, Incoming, Lease, SocketRequest};
 use crate::stats::StreamStats;
 use crate::time::Instant;
 use crate::wire::{ConnId, SeqNr};
@@ -64,7 +66,7 @@ impl fmt::Display for HostId {
 /// What a host needs of the world during a turn.
 pub(super) trait Outside {
     /// Puts some datagrams of a batch on the wire, their timestamps moved by so many microseconds.
-    fn send(&mut self, path: Path, batch: &Batch, which: Range<usize>, shift: u32);
+    fn send(&mut self, from: SocketAddr, path: Path, batch: &Batch, which: Range<usize>, shift: u32);
     /// The host wants a turn then, nanoseconds.
     fn wake(&mut self, at: u64);
     /// What leaves next was to leave earlier, and has been given up meanwhile perhaps.
@@ -106,8 +108,7 @@ pub(super) struct Host {
     /// Keeps the endpoint from closing while nobody has a connection.
     lease: Option<Lease>,
     batch: Batch,
-    addr: SocketAddr,
-    socket: SocketId,
+    bound: Bound,
     pub(super) clock: HostClock,
     out: Socket,
     /// What of `batch` waits for room in the socket: its path, and where it begins.
@@ -167,11 +168,18 @@ struct Running {
 }
 
 impl Host {
-    pub(super) fn new(addr: SocketAddr, config: Arc<Config>, seed: [u8; 32], clock_start: Instant) -> Self {
+    /// With a socket at each of these addresses; there is at least one.
+    pub(super) fn new(
+        addrs: &[SocketAddr],
+        config: Arc<Config>,
+        seed: [u8; 32],
+        clock_start: Instant,
+    ) -> Self {
         let inbox_max = config.socket_buffer;
         let mut rng = Rng::new(u64::from_le_bytes(seed[..8].try_into().expect("eight bytes")));
         let mut endpoint = Endpoint::new(Arc::clone(&config), seed);
-        let socket = endpoint.add_socket(addr);
+        let mut bound = Bound::default();
+        addrs.iter().for_each(|&addr| bound.bind(endpoint.add_socket(addr), addr));
         let shared = endpoint.shared();
         shared.set_listening(true);
         let bells = Arc::<Bells>::default();
@@ -180,8 +188,7 @@ impl Host {
             lease: Some(shared.lease()),
             endpoint,
             batch: Batch::new(BATCH_SEGMENTS),
-            addr,
-            socket,
+            bound,
             clock: HostClock::new(clock_start),
             out: Socket::new(rng.fork()),
             unsent: None,
@@ -215,8 +222,8 @@ impl Host {
         &self.config
     }
 
-    pub(super) const fn addr(&self) -> SocketAddr {
-        self.addr
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.bound.first()
     }
 
     pub(super) fn exchanged(&self, peer: SocketAddr) -> Exchanged {
@@ -244,31 +251,36 @@ impl Host {
     }
 
     /// Hands over what has arrived: runs of equal size from one sender together, as a system with receive offload
-    /// does.
-    pub(super) fn receive<'a>(&mut self, now: u64, parcels: impl Iterator<Item = &'a Parcel>) {
+    /// does. Returns how many datagrams were for ports that are not bound.
+    pub(super) fn receive<'a>(&mut self, now: u64, parcels: impl Iterator<Item = &'a Parcel>) -> u64 {
         let local = self.local(now);
-        let (mut from, mut stride) = (self.addr, 0);
+        let (mut path, mut stride, mut lost) = (None, 0, 0);
         for parcel in parcels {
-            let len = parcel.bytes.len();
+            let Some(socket) = self.bound.at(parcel.addressed) else {
+                lost += 1;
+                continue;
+            };
+            let (len, way) = (parcel.bytes.len(), Path { socket, peer: parcel.from });
             let full = self.run.len().is_multiple_of(stride.max(1));
-            if !self.run.is_empty() && (parcel.from != from || len > stride || !full) {
-                self.hand_over(local, from, stride);
+            if let Some(begun) = path.filter(|&begun| begun != way || len > stride || !full) {
+                self.hand_over(local, begun, stride);
+                path = None;
             }
-            if self.run.is_empty() {
-                (from, stride) = (parcel.from, len);
+            if path.is_none() {
+                (path, stride) = (Some(way), len);
             }
             self.run.extend_from_slice(&parcel.bytes);
         }
-        if !self.run.is_empty() {
-            self.hand_over(local, from, stride);
+        if let Some(begun) = path {
+            self.hand_over(local, begun, stride);
         }
+        lost
     }
 
-    fn hand_over(&mut self, local: Instant, from: SocketAddr, stride: usize) {
-        let account = self.ledger.account_mut(from);
+    fn hand_over(&mut self, local: Instant, path: Path, stride: usize) {
+        let account = self.ledger.account_mut(path.peer);
         account.in_packets += self.run.len().div_ceil(stride.max(1)).max(1) as u64;
         account.in_bytes += self.run.len() as u64;
-        let path = Path { socket: self.socket, peer: from };
         self.endpoint.handle_datagrams(local, path, &self.run, stride);
         self.run.clear();
     }
@@ -303,9 +315,10 @@ impl Host {
             }
             self.send(now, outside);
             self.step_programs(now, outside);
+            let served = self.serve_sockets();
             let overdue = self.endpoint.poll_timeout().is_some_and(|at| at <= local);
             let can_send = self.unsent.is_none() && self.endpoint.has_work();
-            if !overdue && !can_send && !self.endpoint.shared().has_mail() {
+            if !served && !overdue && !can_send && !self.endpoint.shared().has_mail() {
                 return Ok(());
             }
         }
@@ -340,7 +353,10 @@ impl Host {
             let account = self.ledger.account_mut(path.peer);
             account.out_packets += (to - from) as u64;
             account.out_bytes += (self.batch.bytes().len().min(to * size) - from * size) as u64;
-            outside.send(path, &self.batch, from..to, self.clock.shift());
+            // A socket that was closed meanwhile sends nothing.
+            if let Some(source) = self.bound.addr(path.socket) {
+                outside.send(source, path, &self.batch, from..to, self.clock.shift());
+            }
         }
         self.unsent = match refusal {
             Some(Refusal::Full(until)) => {
@@ -375,8 +391,29 @@ impl Host {
         self.tasks.dropped = which;
     }
 
-    pub(super) const fn set_addr(&mut self, addr: SocketAddr) {
-        self.addr = addr;
+    pub(super) fn set_addr(&mut self, addr: SocketAddr) {
+        self.bound.move_first(addr);
+    }
+
+    /// Of all its sockets.
+    pub(super) fn addrs(&self) -> impl Iterator<Item = SocketAddr> {
+        self.bound.addrs()
+    }
+
+    /// Opens and closes sockets as the endpoint asks. Whether there was anything to do.
+    fn serve_sockets(&mut self) -> bool {
+        let mut served = false;
+        while let Some(request) = self.endpoint.poll_socket_request() {
+            served = true;
+            match request {
+                SocketRequest::Open { like } => match self.bound.free_like(like) {
+                    Some(addr) => self.bound.bind(self.endpoint.socket_opened(like, addr), addr),
+                    None => self.endpoint.socket_refused(like),
+                },
+                SocketRequest::Close(socket) => self.bound.close(socket),
+            }
+        }
+        served
     }
 
     /// The packet number of connections that start from now on; by chance, if there is none.
@@ -542,7 +579,7 @@ impl Running {
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host")
-            .field("addr", &self.addr)
+            .field("addr", &self.addr())
             .field("endpoint", &self.endpoint)
             .finish_non_exhaustive()
     }

@@ -128,21 +128,23 @@ impl Oracles {
     }
 
     /// A host hands a datagram to the network, which takes at least `least` nanoseconds to bring an answer.
-    /// `reverse` is the same way seen from its other end.
+    /// `reverse` is the same way seen from its other end, where that can be told.
     pub(in crate::sim) fn sent(
         &mut self,
         now: u64,
         (host, peer): (HostId, SocketAddr),
-        reverse: (HostId, SocketAddr),
+        reverse: Option<(HostId, SocketAddr)>,
         datagram: &[u8],
         least: u64,
     ) {
         let packet = Packet::decode(datagram).ok();
-        let other = self.pair(reverse.0, reverse.1);
-        let caused_by = self.pairs[other].stimuli.chain();
+        let known = reverse.map(|reverse| self.pair(reverse.0, reverse.1));
         let index = self.touch(host, peer);
+        let other = known.or(self.pairs[index].reverse);
+        let caused_by = other.map_or(0, |other| self.pairs[other].stimuli.chain());
+        let far = other.map(|other| self.pairs[other].host);
         let pair = &mut self.pairs[index];
-        pair.reverse = Some(other);
+        pair.reverse = other;
         pair.least = pair.least.min(least);
         let mut wrong =
             pair.ledger.sent(datagram.len(), packet.as_ref()).map_err(|text| (Oracle::Amplification, text));
@@ -160,14 +162,21 @@ impl Oracles {
         }
         // Who is told lies about what has arrived may give up what has. Bytes to and from a raw host are never compared,
         // which is no lie of its peer's.
-        let flipped = !self.raw.contains(&host) && self.streams.is_void([host, reverse.0]);
-        let lies = flipped || self.raw.contains(&reverse.0);
+        let flipped = !self.raw.contains(&host) && far.is_some_and(|far| self.streams.is_void([host, far]));
+        let lies = flipped || far.is_some_and(|far| self.raw.contains(&far));
         let excused = || self.excused.iter().any(|&(who, at)| who == host && now <= at + repeats::FLOOR_MAX);
         let timeless = || self.timeless.contains(&host);
         if matches!(wrong, Err((Oracle::Repeats, _))) && (lies || excused() || timeless()) {
             return;
         }
         self.take(wrong.map_err(|(oracle, text)| (oracle, format!("{host} to {peer}: {text}"))));
+    }
+
+    /// Two hosts with routers between them: how each calls the other.
+    pub(in crate::sim) fn met(&mut self, here: (HostId, SocketAddr), there: (HostId, SocketAddr)) {
+        let [here, there] = [here, there].map(|(host, peer)| self.pair(host, peer));
+        self.pairs[here].reverse = Some(there);
+        self.pairs[there].reverse = Some(here);
     }
 
     /// A datagram has reached a host.

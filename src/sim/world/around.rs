@@ -9,7 +9,7 @@ use crate::proto::endpoint::Incoming;
 use crate::sim::fault::{Fault, FaultKind};
 use crate::sim::flow::{FlowId, Flows, Side};
 use crate::sim::host::{HostId, Outside};
-use crate::sim::network::{Ends, Network, Outlet, Route};
+use crate::sim::network::{Ends, HOPS, Network, Outlet, Route, Trail};
 use crate::sim::oracle::Oracles;
 use crate::sim::program::{Leave, Program, Report};
 use crate::sim::queue::Queue;
@@ -45,7 +45,6 @@ impl Outlet for Agenda<'_> {
 /// The world without its hosts, as one of them sees it.
 pub(super) struct Around<'a> {
     pub(super) id: HostId,
-    pub(super) addr: SocketAddr,
     pub(super) now: u64,
     pub(super) queue: &'a mut Queue<Event>,
     pub(super) network: &'a mut Network,
@@ -57,10 +56,16 @@ pub(super) struct Around<'a> {
 }
 
 impl Around<'_> {
-    fn carry(&mut self, from: SocketAddr, route: Route, datagram: &[u8]) {
+    fn carry(&mut self, from: SocketAddr, route: Route, hops: u8, datagram: &[u8]) {
         let Self { now, queue, trace, oracles, .. } = self;
         let mut agenda = Agenda { now: *now, queue, trace, oracles };
-        self.network.send(self.now, Ends { from, sender: self.id, route }, datagram, &mut agenda);
+        let trail = Trail { host: self.id, aimed: route.addressed, hops, routed: false };
+        self.network.send(self.now, Ends { from, sender: self.id, route, trail }, datagram, &mut agenda);
+    }
+
+    /// The same way seen from its other end, unless it is hidden behind routers.
+    fn reverse(route: Route, from: SocketAddr) -> Option<(HostId, SocketAddr)> {
+        (!route.routed).then_some((route.to, from))
     }
 }
 
@@ -79,14 +84,14 @@ fn move_stamps(datagram: &mut [u8], shift: u32) {
 }
 
 impl Wire for Around<'_> {
-    fn put(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+    fn put(&mut self, from: SocketAddr, to: SocketAddr, hops: u8, bytes: &[u8]) {
         match self.network.route(self.id, to) {
             Some(route) => {
                 if self.oracles.oversees(self.id) {
                     let least = self.network.least_round_trip(route, from);
-                    self.oracles.sent(self.now, (self.id, to), (route.to, from), bytes, least);
+                    self.oracles.sent(self.now, (self.id, to), Self::reverse(route, from), bytes, least);
                 }
-                self.carry(from, route, bytes);
+                self.carry(from, route, hops, bytes);
             }
             None => *self.nowhere += 1,
         }
@@ -94,22 +99,23 @@ impl Wire for Around<'_> {
 }
 
 impl Outside for Around<'_> {
-    fn send(&mut self, path: Path, batch: &Batch, which: Range<usize>, shift: u32) {
+    fn send(&mut self, from: SocketAddr, path: Path, batch: &Batch, which: Range<usize>, shift: u32) {
         let Some(route) = self.network.route(self.id, path.peer) else {
             // As if there were no such network.
             *self.nowhere += which.len() as u64;
             return;
         };
-        let (here, there) = ((self.id, path.peer), (route.to, self.addr));
-        let least = self.network.least_round_trip(route, self.addr);
+        let (here, there) = ((self.id, path.peer), Self::reverse(route, from));
+        let least = self.network.least_round_trip(route, from);
+        let hops = batch.ttl().unwrap_or(HOPS);
         for datagram in batch.datagrams().skip(which.start).take(which.len()) {
             self.oracles.sent(self.now, here, there, datagram, least);
             if shift == 0 {
-                self.carry(self.addr, route, datagram);
+                self.carry(from, route, hops, datagram);
             } else {
                 let mut moved = datagram.to_vec();
                 move_stamps(&mut moved, shift);
-                self.carry(self.addr, route, &moved);
+                self.carry(from, route, hops, &moved);
             }
         }
     }
@@ -130,7 +136,7 @@ impl Outside for Around<'_> {
         // Whether it is accepted or refused, more may follow than the answer to what has arrived.
         self.oracles.acted();
         let id: ConnId = incoming.syn().id;
-        let from = self.network.owner(incoming.peer_addr());
+        let from = self.network.origin(self.id, incoming.peer_addr());
         let claimed = self.flows.claim(self.id, from, id)?;
         if let Some(from) = from
             && self.flows.end(claimed.0, Side::Initiator).host == self.id

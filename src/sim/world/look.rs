@@ -73,6 +73,7 @@ impl World {
         match &self.machines[host.get()] {
             Machine::Host(host) => host.addr(),
             Machine::Raw(host) => host.addr,
+            Machine::Router(_) => panic!("{host} is no host"),
         }
     }
 
@@ -102,7 +103,7 @@ impl World {
     pub fn raw<T: RawProgram>(&self, host: HostId) -> Option<&T> {
         match &self.machines[host.get()] {
             Machine::Raw(host) => host.program().downcast_ref(),
-            Machine::Host(_) => None,
+            Machine::Host(_) | Machine::Router(_) => None,
         }
     }
 
@@ -111,7 +112,7 @@ impl World {
     pub fn raw_mut<T: RawProgram>(&mut self, host: HostId) -> Option<&mut T> {
         match &mut self.machines[host.get()] {
             Machine::Raw(host) => host.program_mut().downcast_mut(),
-            Machine::Host(_) => None,
+            Machine::Host(_) | Machine::Router(_) => None,
         }
     }
 
@@ -137,6 +138,7 @@ impl World {
                 format!("h{index}: {connections} connections, {half_open} half-open, {routes} routes")
             }
             Machine::Raw(host) => format!("h{index}: {:?}", host.program),
+            Machine::Router(router) => format!("h{index}: {:?}", router.stats(self.now)),
         });
         let state = tables.chain(links).chain(ends.take(20)).collect();
         Stuck::new(self.seed, self.now(), why, state, self.trace.clone())

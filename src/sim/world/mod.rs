@@ -4,6 +4,7 @@
 //! with the same seed go the same way, event by event; [`World::trace`] proves it.
 
 mod around;
+mod boxes;
 mod look;
 mod run;
 mod sleep;
@@ -14,10 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::around::Around;
+use self::boxes::Topology;
 use super::fault::FaultKind;
 use super::flow::{FlowId, Flows, Side};
 use super::host::{Host, HostId};
 use super::link::Line;
+use super::nat::Router;
 use super::network::{Direction, LineId, Network};
 use super::oracle::Oracles;
 use super::pipe::nanos;
@@ -53,6 +56,7 @@ pub struct World {
     overflowed: u64,
     livelock: Option<HostId>,
     oracles: Oracles,
+    topology: Topology,
 }
 
 /// What a [`HostId`] stands for.
@@ -62,6 +66,8 @@ enum Machine {
     Host(Box<Host>),
     /// One without.
     Raw(Box<RawHost>),
+    /// A box, or the backbone.
+    Router(Box<Router>),
 }
 
 /// Something that a test does to the world at some time.
@@ -105,6 +111,7 @@ impl World {
             overflowed: 0,
             livelock: None,
             oracles: Oracles::default(),
+            topology: Topology::default(),
         }
     }
 
@@ -125,7 +132,7 @@ impl World {
         config.validate().expect("a valid configuration");
         let (id, addr) = self.next_host();
         let seed = self.rng.bytes();
-        self.machines.push(Machine::Host(Box::new(Host::new(addr, Arc::new(config), seed, start))));
+        self.machines.push(Machine::Host(Box::new(Host::new(&[addr], Arc::new(config), seed, start))));
         id
     }
 
@@ -139,10 +146,14 @@ impl World {
         id
     }
 
+    fn next_id(&self) -> HostId {
+        HostId::new(u32::try_from(self.machines.len()).expect("fewer than 4 billion hosts"))
+    }
+
     fn next_host(&self) -> (HostId, SocketAddr) {
-        let index = u32::try_from(self.machines.len()).expect("fewer than 4 billion hosts");
-        let [_, b, c, d] = (index + 1).to_be_bytes();
-        (HostId::new(index), SocketAddr::from((Ipv4Addr::new(10, b, c, d), 6881)))
+        let id = self.next_id();
+        let [_, b, c, d] = (id.index() + 1).to_be_bytes();
+        (id, SocketAddr::from((Ipv4Addr::new(10, b, c, d), 6881)))
     }
 
     /// Joins two hosts by a line of their own. A [`Link`](crate::sim::Link) alone stands for both directions.
@@ -188,6 +199,7 @@ impl World {
         match machine {
             Machine::Host(host) => host.vanish(&mut outside),
             Machine::Raw(host) => host.alive = false,
+            Machine::Router(_) => {}
         }
     }
 
@@ -259,8 +271,19 @@ impl World {
         initiator: Box<dyn Program>,
         acceptor: Box<dyn Program>,
     ) -> FlowId {
+        let addr = self.addr(to);
+        self.connect_to(from, (to, addr), id, initiator, acceptor)
+    }
+
+    fn connect_to(
+        &mut self,
+        from: HostId,
+        (to, peer): (HostId, SocketAddr),
+        id: Option<ConnId>,
+        initiator: Box<dyn Program>,
+        acceptor: Box<dyn Program>,
+    ) -> FlowId {
         let flow = self.flows.add([from, to], acceptor);
-        let peer = self.addr(to);
         let now = self.now;
         let (machine, mut outside) = self.split_host(from);
         let app = machine.connect(now, (peer, id), flow, initiator, &mut outside);
@@ -340,22 +363,21 @@ impl World {
     pub(super) fn machine(&self, id: HostId) -> &Host {
         match &self.machines[id.get()] {
             Machine::Host(host) => host,
-            Machine::Raw(_) => panic!("{id} has no endpoint"),
+            Machine::Raw(_) | Machine::Router(_) => panic!("{id} has no endpoint"),
         }
     }
 
     pub(super) fn machine_mut(&mut self, id: HostId) -> &mut Host {
         match &mut self.machines[id.get()] {
             Machine::Host(host) => host,
-            Machine::Raw(_) => panic!("{id} has no endpoint"),
+            Machine::Raw(_) | Machine::Router(_) => panic!("{id} has no endpoint"),
         }
     }
 
     /// A machine, and the world without its machines.
     fn split(&mut self, id: HostId) -> (&mut Machine, Around<'_>) {
-        let addr = self.addr(id);
         let Self { machines, queue, network, flows, trace, scratch, nowhere, oracles, now, .. } = self;
-        let around = Around { id, addr, now: *now, queue, network, flows, trace, nowhere, scratch, oracles };
+        let around = Around { id, now: *now, queue, network, flows, trace, nowhere, scratch, oracles };
         (&mut machines[id.get()], around)
     }
 
@@ -363,7 +385,7 @@ impl World {
     fn split_host(&mut self, id: HostId) -> (&mut Host, Around<'_>) {
         match self.split(id) {
             (Machine::Host(host), around) => (host, around),
-            (Machine::Raw(_), _) => panic!("{id} has no endpoint"),
+            (Machine::Raw(_) | Machine::Router(_), _) => panic!("{id} has no endpoint"),
         }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::around::Agenda;
 use super::{Event, Machine, World};
 use crate::sim::host::{HostId, NEVER};
-use crate::sim::oracle::Turn;
+use crate::sim::network::{Network, Parcel};
+use crate::sim::oracle::{Oracles, Turn};
 use crate::sim::pipe::nanos;
 use crate::sim::raw::Cause;
 use crate::sim::stuck::{Stuck, Why};
@@ -137,7 +138,11 @@ impl World {
             self.nowhere += 1;
             return self.network.release(first);
         }
-        let Machine::Host(host) = &mut self.machines[id.get()] else { return self.call_raw(id, Some(first)) };
+        let host = match &mut self.machines[id.get()] {
+            Machine::Host(host) => host,
+            Machine::Raw(_) => return self.call_raw(id, Some(first)),
+            Machine::Router(_) => return self.route(id, first),
+        };
         if host.asleep {
             return self.arrive_in_sleep(first, id);
         }
@@ -172,7 +177,7 @@ impl World {
     pub(super) fn look(&mut self, id: HostId) {
         let mut more = true;
         while more {
-            let Self { machines, network, trace, oracles, now, .. } = self;
+            let Self { machines, network, trace, oracles, nowhere, now, .. } = self;
             let Machine::Host(host) = &mut machines[id.get()] else { return };
             if host.asleep {
                 return;
@@ -181,11 +186,13 @@ impl World {
             let looked_at = inbox.len().min(ARRIVALS_MAX);
             if host.is_alive() {
                 for &parcel in &inbox[..looked_at] {
+                    meet(network, oracles, id, parcel);
                     let parcel = network.parcel(parcel);
                     trace.note(*now, Noted::Arrived(Datagram::new(parcel.sender, id, &parcel.bytes)));
                     oracles.arrived(id, parcel.from, &parcel.bytes);
                 }
-                host.receive(*now, inbox[..looked_at].iter().map(|&parcel| network.parcel(parcel)));
+                let parcels = inbox[..looked_at].iter().map(|&parcel| network.parcel(parcel));
+                *nowhere += host.receive(*now, parcels);
             }
             inbox.drain(..looked_at).for_each(|parcel| network.release(parcel));
             more = !inbox.is_empty();
@@ -199,6 +206,9 @@ impl World {
 
     /// Calls a raw program about this datagram, or else because of its alarm.
     fn call_raw(&mut self, id: HostId, parcel: Option<u32>) {
+        if let Some(parcel) = parcel {
+            meet(&mut self.network, &mut self.oracles, id, parcel);
+        }
         let taken = parcel.map(|place| self.network.take(place));
         let now = self.now;
         let (Machine::Raw(host), mut around) = self.split(id) else { return };
@@ -210,7 +220,7 @@ impl World {
                         around.oracles.arrived(id, parcel.from, &parcel.bytes);
                     }
                     around.trace.note(now, Noted::Arrived(Datagram::new(parcel.sender, id, &parcel.bytes)));
-                    Cause::Datagram(parcel.from, &parcel.bytes)
+                    Cause::Datagram { from: parcel.from, addressed: parcel.addressed, bytes: &parcel.bytes }
                 }
                 None => Cause::Alarm,
             };
@@ -253,5 +263,16 @@ impl World {
 
     pub(in crate::sim) fn note(&mut self, event: Noted) {
         self.trace.note(self.now, event);
+    }
+}
+
+/// Two hosts have routers between them, and one has just heard from the other.
+fn meet(network: &mut Network, oracles: &mut Oracles, host: HostId, parcel: u32) {
+    let &Parcel { from, trail, .. } = network.parcel(parcel);
+    if trail.routed && network.origin(host, from) != Some(trail.host) {
+        network.heard(host, from, trail);
+    }
+    if trail.routed {
+        oracles.met((host, from), (trail.host, trail.aimed));
     }
 }

@@ -74,6 +74,7 @@ impl World {
         match &mut self.machines[id.get()] {
             Machine::Host(host) => host.set_addr(addr),
             Machine::Raw(host) => host.addr = addr,
+            Machine::Router(_) => {}
         }
     }
 }
