@@ -44,6 +44,7 @@
 //! | a DHT or another protocol on the same port | [`UtpSocket::foreign`], [`Foreign`] |
 //! | your own transport below (a tunnel, a relay, a test) | [`Datagrams`], [`UtpSocket::over`], [`MemoryHub`] |
 //! | the protocol without tokio (a game loop, another runtime) | [`proto::endpoint::Endpoint`] |
+//! | typed packets over any stream, conversations that outlive connections | `packet`, `session`, with the feature `session` |
 //! | packets only (a dissector, a fuzzer) | [`wire::Packet`] |
 //! | to simulate a network | `sim`, with the feature of that name |
 //!
@@ -52,6 +53,7 @@
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
 //! | `tokio` | yes | sockets, streams, the driver |
+//! | `session` | no | packets and sessions over any byte stream |
 //! | `sim` | no | the network in a box; no promise of stability |
 //! | `cli` | no | the `ebbtide` program |
 //!

@@ -4,6 +4,10 @@
 
 mod foreign;
 mod listener;
+#[cfg(feature = "session")]
+pub mod packet;
+#[cfg(feature = "session")]
+pub mod session;
 mod socket;
 mod split;
 mod stream;
