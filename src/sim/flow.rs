@@ -97,6 +97,13 @@ impl Flows {
         id
     }
 
+    /// A connection that comes about by itself, and whose programs are brought along.
+    pub(super) fn add_open(&mut self, hosts: [HostId; 2]) -> FlowId {
+        let id = FlowId(self.len());
+        self.list.push(Flow { ends: hosts.map(End::new), acceptor: None, strange: None });
+        id
+    }
+
     pub(super) fn len(&self) -> u32 {
         u32::try_from(self.list.len()).unwrap_or(u32::MAX)
     }

@@ -38,6 +38,9 @@ impl Bell {
     /// Stands for the one who accepts.
     pub(super) const LISTENER: u32 = u32::MAX;
 
+    /// The first of those who are not the program of a connection.
+    pub(super) const LODGERS: u32 = 1 << 31;
+
     pub(super) fn new(bells: &Arc<Bells>, index: u32) -> Arc<Self> {
         Arc::new(Self { bells: Arc::clone(bells), index, muted: AtomicBool::new(false) })
     }

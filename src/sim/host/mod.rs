@@ -6,6 +6,8 @@
 mod bell;
 mod bound;
 mod clock;
+mod lodgers;
+mod running;
 mod socket;
 
 use std::fmt;
@@ -19,14 +21,16 @@ pub use self::socket::SocketError;
 
 use self::bell::{Bell, Bells};
 use self::bound::Bound;
-use self::clock::HostClock;
+pub(super) use self::clock::HostClock;
+use self::lodgers::Lodgers;
+use self::running::Running;
 use self::socket::{Refusal, Socket};
 use super::fault::FaultKind;
 use super::flow::{FlowId, Side};
 use super::ledger::{Exchanged, Ledger};
 use super::network::Parcel;
 use super::pipe::nanos;
-use super::program::{App, Leave, Program, Report};
+use super::program::{Leave, Program, Report};
 use super::seed::Rng;
 use super::strike::Strike;
 use crate::config::Config;
@@ -116,6 +120,7 @@ pub(super) struct Host {
     apps: Vec<Running>,
     /// How the programs' tasks are treated.
     tasks: Tasks,
+    lodgers: Lodgers,
     bells: Arc<Bells>,
     /// Kept for its memory.
     rung: Vec<u32>,
@@ -153,20 +158,6 @@ struct Tasks {
     rng: Rng,
 }
 
-/// A program and its end of a connection.
-struct Running {
-    flow: FlowId,
-    side: Side,
-    program: Box<dyn Program>,
-    bell: Arc<Bell>,
-    waker: Waker,
-    /// Until it leaves.
-    handle: Option<Handle>,
-    alarm_at: u64,
-    /// As they were when it left.
-    stats: StreamStats,
-}
-
 impl Host {
     /// With a socket at each of these addresses; there is at least one.
     pub(super) fn new(
@@ -194,6 +185,7 @@ impl Host {
             unsent: None,
             apps: Vec::new(),
             tasks: Tasks { paused_until: 0, dropped: Strike::never(), steps: 0, rng },
+            lodgers: Lodgers::default(),
             listener: Bell::waker(&bells, Bell::LISTENER),
             bells,
             rung: Vec::new(),
@@ -428,6 +420,7 @@ impl Host {
         for app in &mut self.apps {
             app.leave(Leave::Vanish, outside);
         }
+        self.lodgers = Lodgers::default();
         self.lease = None;
     }
 
@@ -438,6 +431,9 @@ impl Host {
 
     /// Rings for a program whose alarm was set to `now`; an alarm that was set anew meanwhile is not the one.
     pub(super) fn alarm_rang(&mut self, app: u32, now: u64) {
+        if app >= Bell::LODGERS {
+            return self.lodgers.alarm_rang(app, now);
+        }
         let app = &mut self.apps[app as usize];
         if app.alarm_at == now {
             app.alarm_at = NEVER;
@@ -502,6 +498,7 @@ impl Host {
             for &index in &rung {
                 match index {
                     Bell::LISTENER => self.accept(outside),
+                    Bell::LODGERS.. => self.step_lodger(index, now, outside),
                     _ => self.step_program(index, now, outside),
                 }
             }
@@ -522,6 +519,9 @@ impl Host {
     }
 
     fn accept(&mut self, outside: &mut impl Outside) {
+        if self.lodgers.accept_themselves() {
+            return;
+        }
         let shared = self.endpoint.shared();
         let waker = self.listener.clone();
         while let Poll::Ready(Some(incoming)) = shared.poll_incoming(&mut Context::from_waker(&waker)) {
@@ -533,46 +533,6 @@ impl Host {
                 None => incoming.refuse(),
             }
         }
-    }
-}
-
-impl Running {
-    fn step(&mut self, index: u32, now: u64, outside: &mut impl Outside) {
-        let Some(handle) = &self.handle else { return };
-        let mut app = App {
-            handle,
-            waker: &self.waker,
-            now: Duration::from_nanos(now),
-            scratch: outside.scratch(),
-            alarm: None,
-        };
-        let outcome = self.program.step(&mut app);
-        let alarm = app.alarm;
-        outside.stepped(self.flow, self.side, &self.program.report());
-        match outcome {
-            Poll::Ready(how) => self.leave(how, outside),
-            Poll::Pending => {
-                if let Some(at) = alarm.map(|at| at.max(now + 1)).filter(|&at| at < self.alarm_at) {
-                    self.alarm_at = at;
-                    outside.alarm(index, at);
-                }
-            }
-        }
-    }
-
-    /// The task that waited is gone, and whoever wakes it wakes nobody.
-    fn replace_task(&mut self) {
-        self.bell = self.bell.replaced();
-        self.waker = Waker::from(Arc::clone(&self.bell));
-    }
-
-    fn leave(&mut self, how: Leave, outside: &mut impl Outside) {
-        let Some(handle) = self.handle.take() else { return };
-        self.stats = handle.stats();
-        if how == Leave::Abort {
-            handle.abort();
-        }
-        outside.left(self.flow, self.side, how);
     }
 }
 

@@ -374,6 +374,10 @@ impl World {
         }
     }
 
+    pub(super) const fn flows_mut(&mut self) -> &mut Flows {
+        &mut self.flows
+    }
+
     /// A machine, and the world without its machines.
     fn split(&mut self, id: HostId) -> (&mut Machine, Around<'_>) {
         let Self { machines, queue, network, flows, trace, scratch, nowhere, oracles, now, .. } = self;
