@@ -14,6 +14,9 @@ use crate::wire::{Kind, Packet, SeqNr};
 /// libutp: packets that it keeps in flight at most. A peer of ours may be set to more, and then so are we.
 const FLIGHT_MIN: u16 = 1024;
 
+/// Ours: packets in flight that a configuration may allow at most.
+const FLIGHT_MOST: i16 = 32_000;
+
 /// Ours: a bare acknowledgement carries the number after the last packet, a FIN uses up one more; and some room.
 const FLIGHT_SLACK: u16 = 8;
 
@@ -94,7 +97,7 @@ impl Connection {
 
     /// A peer that may be sent so many packets may send as many.
     fn flight_max(&self) -> i16 {
-        i16::try_from(self.config.packets_in_flight.max(FLIGHT_MIN)).unwrap_or(i16::MAX - FLIGHT_SLACK as i16)
+        i16::try_from(self.config.packets_in_flight.max(FLIGHT_MIN)).unwrap_or(FLIGHT_MOST)
     }
 
     /// An overtaken packet's acknowledgement is no older than the flight that it was overtaken by.
@@ -153,5 +156,26 @@ impl Connection {
                 self.acks.demand();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_in_flight_counts_for_one_to_two_periods() {
+        let period = Duration::from_secs(1);
+        let at = |millis: u64| Instant::from_micros(millis * 1000);
+        let mut flight = RecentFlight::default();
+        flight.note(at(10_000), 500, period);
+        flight.note(at(10_999), 7, period);
+        assert_eq!(flight.most(), 500);
+        flight.note(at(11_999), 8, period);
+        assert_eq!(flight.most(), 500, "it may have been there at the end of the period");
+        flight.note(at(12_999), 9, period);
+        assert_eq!(flight.most(), 9);
+        flight.note(at(15_000), 3, period);
+        assert_eq!(flight.most(), 3, "two periods without a word end it too");
     }
 }

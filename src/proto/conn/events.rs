@@ -50,3 +50,19 @@ impl BitOrAssign for Events {
         self.0 |= other.0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_was_put_in_however_often() {
+        let mut events = Events::NONE;
+        assert!(events.is_empty() && !events.intersects(Events::READABLE));
+        events |= Events::READABLE | Events::CLOSED;
+        events |= Events::READABLE | Events::READABLE;
+        assert!(!events.is_empty() && events.intersects(Events::READABLE | Events::ACKED));
+        assert_eq!(events, Events::CLOSED | Events::READABLE | Events::CLOSED);
+        assert!(!events.intersects(Events::WRITABLE | Events::CONNECTED));
+    }
+}

@@ -125,3 +125,43 @@ impl Connection {
         Some(segment)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_drawn_as_the_generator_is_published() {
+        let mut honesty = Honesty::new(0);
+        honesty.random = 0;
+        let drawn = [honesty.draw(), honesty.draw(), honesty.draw()];
+        assert_eq!(drawn, [0xE220_A839_7B1D_CDAF, 0x6E78_9E6A_A1B9_65F4, 0x06C4_5D18_8009_454F]);
+    }
+
+    #[test]
+    fn the_first_place_is_any_of_forty_eight() {
+        let mut places: Vec<u64> = (0..2000).map(|seed| Honesty::new(seed).next).collect();
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places, (16..64).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_next_place_is_one_to_two_pauses_away_and_the_pause_grows_with_the_window() {
+        for (window, pause) in [(0, 1024), (16, 1024), (17, 1088), (100, 6400)] {
+            let mut honesty = Honesty::new(65_530);
+            for _ in 0..500 {
+                honesty.sent();
+            }
+            let places: Vec<u64> = (0..1000)
+                .map(|_| {
+                    honesty.kept_back(window);
+                    honesty.next - 500
+                })
+                .collect();
+            let (least, most) = (*places.iter().min().unwrap(), *places.iter().max().unwrap());
+            assert!((pause..pause + pause / 50).contains(&least), "{window}: {least}");
+            assert!((2 * pause - pause / 50..2 * pause).contains(&most), "{window}: {most}");
+        }
+    }
+}

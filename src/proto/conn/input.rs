@@ -242,20 +242,18 @@ impl Connection {
         if outcome.advanced {
             self.rtt.reset_back_off();
         }
-        if outcome.bytes > 0 {
-            if !self.peer.is_shut(self.payload_max()) {
-                self.stalled_since = None;
-            }
-            self.congestion.on_ack(&Acked {
-                now,
-                bytes: outcome.bytes,
-                bytes_in_flight: in_flight,
-                queue_delay: self.delay.queue_delay(&self.rtt),
-                rtt: &self.rtt,
-                window_limited: self.window_limited,
-            });
-            self.window_limited = false;
+        if !self.peer.is_shut(self.payload_max()) {
+            self.stalled_since = None;
         }
+        self.congestion.on_ack(&Acked {
+            now,
+            bytes: outcome.bytes,
+            bytes_in_flight: in_flight,
+            queue_delay: self.delay.queue_delay(&self.rtt),
+            rtt: &self.rtt,
+            window_limited: self.window_limited,
+        });
+        self.window_limited = false;
         if self.send.outstanding() == 0 {
             self.timers.retransmit = None;
             self.timers.probe = None;
@@ -321,7 +319,6 @@ impl Connection {
                     self.recv.discard();
                 }
                 if let Some(deserved) = self.tuner.delivered(now, bytes)
-                    && deserved > self.recv.limit()
                     && self.window_may_grow
                 {
                     self.recv.set_limit(deserved.min(self.config.receive_buffer_max));
@@ -350,7 +347,6 @@ impl Connection {
         self.counters.packets_received += 1;
         match self.state {
             State::SynSent { .. } => self.close(CloseReason::Refused),
-            State::TimeWait { .. } => self.close(CloseReason::Finished),
             // libutp forgets the connection once its own FIN is acknowledged, and answers ours like that.
             _ if self.recv.is_finished() && self.send.only_fin_outstanding() => {
                 self.send.clear();

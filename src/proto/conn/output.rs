@@ -372,11 +372,7 @@ impl Connection {
             None if self.peer.is_shut(self.payload_max()) => Some(now),
             since => since,
         };
-        let waits_for_window = self.state.is_open()
-            && self.blocked == Blocked::Peer
-            && self.send.outstanding() == 0
-            && self.send.unsent_bytes() > 0;
-        if waits_for_window && self.timers.persist.is_none() {
+        if self.blocked == Blocked::Peer && self.lacks_persist_timer() {
             self.timers.persist = Some(now + self.persist_interval());
         }
         if self.timers.trim.is_none() && self.has_idle_memory() {
@@ -391,11 +387,11 @@ impl Connection {
 
     /// A window that nothing has tested for a timeout's length is not to be believed.
     fn note_idleness(&mut self, now: Instant) {
-        if self.send.outstanding() > 0 || self.send.unsent_bytes() == 0 || !self.state.is_open() {
+        if self.send.outstanding() > 0 || self.send.unsent_bytes() == 0 || self.counters.bytes_sent == 0 {
             return;
         }
         let idle = now.since(self.last_data_sent);
-        if idle > self.rtt.rto() && self.last_data_sent > Instant::ZERO {
+        if idle > self.rtt.rto() {
             self.congestion.on_idle(now, idle);
             self.last_data_sent = now;
         }

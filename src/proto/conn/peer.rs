@@ -85,8 +85,12 @@ mod tests {
         assert_eq!(peer.window(), 1000);
         peer.advertise(at(6_000), 0);
         assert!(peer.is_shut(100));
+        peer.advertise(at(7_000), 499);
+        assert!(peer.is_shut(1380));
+        peer.advertise(at(7_001), 500);
+        assert!(!peer.is_shut(1380), "half of the largest is enough");
         // The clock went back by an hour; the stamp before it wraps too.
-        peer.advertise(at(6_000u32.wrapping_sub(3_600_000_000)), 7000);
+        peer.advertise(at(7_001u32.wrapping_sub(3_600_000_000)), 7000);
         assert_eq!((peer.window(), peer.is_shut(100)), (7000, false));
     }
 

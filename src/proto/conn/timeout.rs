@@ -27,7 +27,6 @@ impl Connection {
     /// Does whatever is overdue. Calling it too early, or too often, does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.state {
-            State::Idle | State::Closed => return,
             State::SynSent { deadline, .. } if deadline <= now => return self.close(CloseReason::TimedOut),
             State::SynReceived { deadline } if deadline <= now => {
                 return self.close(CloseReason::Unconfirmed);
@@ -142,9 +141,7 @@ impl Connection {
 
     /// RFC 8985 §7.3: one packet, so that its acknowledgement shows which of the last ones are missing.
     fn on_probe_timeout(&mut self) {
-        if self.probed || self.send.outstanding() == 0 {
-            return;
-        }
+        debug_assert!(!self.probed && self.send.outstanding() > 0, "armed for one probe of something");
         self.probed = true;
         if self.send.peek_kept_back().is_some() {
             // Whatever its answer is, it shows what is missing after it.

@@ -171,7 +171,7 @@ impl Connection {
 
     /// Whether what was written can only leave once the peer opens its window, and nothing will ask whether it has:
     /// the window was shut before there was anything to send, so the announcement that it opened may be lost by now.
-    fn lacks_persist_timer(&self) -> bool {
+    pub(super) fn lacks_persist_timer(&self) -> bool {
         self.send.outstanding() == 0 && self.send.unsent_bytes() > 0 && self.timers.persist.is_none()
     }
 

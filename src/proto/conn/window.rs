@@ -131,6 +131,10 @@ mod tests {
         updates.sent(at(10), SHUT_BELOW);
         updates.seen();
         assert_eq!(updates.deadline(), None);
+        assert!(!updates.due(SHUT_BELOW + 1, 1 << 20), "it was not shut");
+        updates.sent(at(20), SHUT_BELOW);
+        updates.sent(at(30), 1 << 20);
+        assert_eq!(updates.deadline(), None);
     }
 
     #[test]

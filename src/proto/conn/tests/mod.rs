@@ -5,16 +5,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that unwraps nothing has failed, and says where")]
 
+mod asked;
 mod b_handshake;
 mod c_acks;
 mod c_recovery;
 mod c_transfer;
 mod c_window;
 mod chaos;
+mod counts;
 mod d_close;
 mod d_reset;
+mod d_reset_more;
 mod d_time_wait;
+mod departures;
+mod quiet;
 mod t_honesty;
+mod t_honesty_when;
 mod t_liars;
 mod t_off_path;
 mod t_storms;
