@@ -6,5 +6,6 @@ pub mod conn;
 pub mod endpoint;
 pub mod punch;
 pub mod recv;
+pub mod rendezvous;
 pub mod send;
 mod sync;

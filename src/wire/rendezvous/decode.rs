@@ -8,8 +8,8 @@ use super::address;
 use super::field::{Field, fields};
 use super::ids::{ErrorCode, MessageKind, Outcome, PathKind, PeerHandle, RoomId, Secret};
 use super::message::{
-    Connect, Hello, Join, JoinFlags, Leave, Limits, Message, PEERS_MAX, Peers, Ping, Punched, Refusal, Relay,
-    Rendezvous, Role, Round, STUN_MAX, WantedRole, Welcome,
+    Claim, Connect, Hello, Join, JoinFlags, Leave, Limits, Message, PEERS_MAX, Peers, Ping, Punched, Refusal,
+    Relay, Rendezvous, Role, Round, STUN_MAX, WantedRole, Welcome,
 };
 use crate::wire::{CANDIDATES_MAX, Candidate, CandidateError, NatClass, Session, Token};
 
@@ -144,7 +144,12 @@ impl<'a> Fields<'a> {
     }
 
     fn hello(&self) -> Result<Hello, MessageError> {
-        Ok(Hello { version: self.need(Field::Version, byte)?, attach: self.maybe(Field::Secret, secret)? })
+        let returns = self.flags()? & 1 != 0;
+        let claim = self.maybe(Field::Secret, secret)?;
+        Ok(Hello {
+            version: self.need(Field::Version, byte)?,
+            claim: claim.map(|secret| if returns { Claim::Return(secret) } else { Claim::Annex(secret) }),
+        })
     }
 
     fn welcome(self) -> Result<Welcome, MessageError> {

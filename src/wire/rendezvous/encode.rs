@@ -7,7 +7,7 @@ use super::address;
 use super::field::Field;
 use super::frame::{FRAME_MAX, HEAD};
 use super::message::{
-    Connect, Hello, Join, Message, PEERS_MAX, Peers, Punched, Refusal, Relay, Role, Round, STUN_MAX,
+    Claim, Connect, Hello, Join, Message, PEERS_MAX, Peers, Punched, Refusal, Relay, Role, Round, STUN_MAX,
     WantedRole, Welcome,
 };
 use crate::wire::{CANDIDATES_MAX, Candidate};
@@ -126,8 +126,9 @@ impl Writer<'_> {
 
     fn hello(&mut self, hello: &Hello) {
         self.byte(Field::Version, hello.version);
-        if let Some(secret) = hello.attach {
+        if let Some(Claim::Annex(secret) | Claim::Return(secret)) = hello.claim {
             self.field(Field::Secret, &secret.get());
+            self.flags(matches!(hello.claim, Some(Claim::Return(_))).into());
         }
     }
 

@@ -47,8 +47,17 @@ pub enum Message {
 pub struct Hello {
     /// The newest version that the client speaks.
     pub version: u8,
-    /// This stream only shows another address of a client that has said hello on another stream, and was told this.
-    pub attach: Option<Secret>,
+    /// Who the client says it is, if the server knows it already.
+    pub claim: Option<Claim>,
+}
+
+/// Who a client says it is: it shows what the server has told it in a [`Welcome`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// This stream only shows another address of that client.
+    Annex(Secret),
+    /// That client has come back, and has the places that it had.
+    Return(Secret),
 }
 
 /// What a client may do.
@@ -75,7 +84,7 @@ pub struct Welcome {
     pub limits: Limits,
     /// Further addresses of the server that answer Binding requests of STUN, at most [`STUN_MAX`].
     pub stun: Vec<SocketAddr>,
-    /// Shows that a further stream belongs to this client.
+    /// Shows that a further stream, or a later one, belongs to this client.
     pub secret: Option<Secret>,
 }
 

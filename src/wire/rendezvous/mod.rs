@@ -34,6 +34,6 @@ pub use encode::EncodeMessageError;
 pub use frame::{Decoder, FRAME_MAX};
 pub use ids::{ErrorCode, MessageKind, Outcome, PathKind, PeerHandle, RoomId, RoomIdError, Secret};
 pub use message::{
-    Connect, Hello, Join, JoinFlags, Leave, Limits, Message, PEERS_MAX, Peers, Ping, Punched, Refusal, Relay,
-    Rendezvous, Role, Round, STUN_MAX, WantedRole, Welcome,
+    Claim, Connect, Hello, Join, JoinFlags, Leave, Limits, Message, PEERS_MAX, Peers, Ping, Punched, Refusal,
+    Relay, Rendezvous, Role, Round, STUN_MAX, WantedRole, Welcome,
 };

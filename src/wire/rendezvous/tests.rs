@@ -79,8 +79,9 @@ fn secret() -> impl Strategy<Value = Secret> {
 }
 
 fn greeting() -> impl Strategy<Value = Message> {
-    let hello = (any::<u8>(), option::of(secret()))
-        .prop_map(|(version, attach)| Message::Hello(Hello { version, attach }));
+    let claim = prop_oneof![secret().prop_map(Claim::Annex), secret().prop_map(Claim::Return)];
+    let hello = (any::<u8>(), option::of(claim))
+        .prop_map(|(version, claim)| Message::Hello(Hello { version, claim }));
     let limits =
         any::<[u16; 3]>().prop_map(|[rooms, members, rendezvous]| Limits { rooms, members, rendezvous });
     let welcome = (any::<u8>(), addr(), millis(), limits, vec(addr(), 0..=STUN_MAX), option::of(secret()))
@@ -216,13 +217,13 @@ proptest! {
 
 #[test]
 fn a_hello_is_six_bytes() {
-    let hello = Message::Hello(Hello { version: 1, attach: None });
+    let hello = Message::Hello(Hello { version: 1, claim: None });
     assert_eq!(encoded(&hello), [0, 4, 1, 1, 1, 1]);
 }
 
 #[test]
 fn what_is_not_known_is_skipped_unless_it_must_be_understood() {
-    let hello = Message::Hello(Hello { version: 1, attach: None });
+    let hello = Message::Hello(Hello { version: 1, claim: None });
     assert_eq!(decoded(&framed(&[1, 0x7F, 2, 9, 9, 1, 1, 1])), Ok(Some(hello.clone())));
     assert_eq!(decoded(&framed(&[1, 0, 0, 1, 1, 1, 0])), Ok(Some(hello.clone())), "padding");
     assert_eq!(decoded(&framed(&[1, 1, 1, 1, 1, 1, 2])), Ok(Some(hello)), "the first one counts");
