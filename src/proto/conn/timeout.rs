@@ -95,9 +95,11 @@ impl Connection {
     }
 
     fn on_trim(&mut self, now: Instant) {
-        let quiet = now.since(self.last_data_sent.max(self.last_data_heard)) >= TRIM_AFTER;
-        if quiet {
+        // Each for itself: who only receives any more has no use for what it once sent from.
+        if now.since(self.last_data_heard) >= TRIM_AFTER {
             self.recv.release();
+        }
+        if now.since(self.last_data_sent) >= TRIM_AFTER {
             self.send.release();
         }
         self.timers.trim = self.has_idle_memory().then(|| now + TRIM_AFTER);
@@ -157,7 +159,7 @@ impl Connection {
 
     fn on_keepalive(&mut self, now: Instant) {
         // libutp keeps silent after its FIN; the peer has no reason to keep the way open either.
-        let Some(every) = self.config.keepalive else { return };
+        let Some(every) = self.keepalive() else { return };
         if self.send.is_finishing() {
             return;
         }
@@ -165,6 +167,8 @@ impl Connection {
         if silent && self.proof_may_be_lost() {
             // The old acknowledgement of a keepalive proves nothing.
             self.acks.demand();
+        } else if self.peer_is_ebbtide() {
+            self.consent.ask |= silent;
         } else {
             self.due.keepalive = silent;
         }

@@ -8,8 +8,9 @@ use crate::wire::{Header, Kind};
 
 /// The longest chain of packets without data, each sent for nothing but the one before. A SYN is answered, the answer
 /// is answered by the third leg of the handshake, and a host that has forgotten the connection meanwhile resets it; with
-/// other connections in between it may look longer. A real ping-pong has no end.
-const CHAIN_MAX: u32 = 8;
+/// other packets in between it may look longer: two that both reset what is left of a connection seem to take turns. A
+/// real ping-pong has no end.
+const CHAIN_MAX: u32 = 64;
 
 /// What one host and one address do to each other.
 #[derive(Debug, Default)]

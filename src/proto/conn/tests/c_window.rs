@@ -312,3 +312,19 @@ fn c19_a_packet_from_nowhere_changes_nothing() {
         assert_eq!(raw.hear(), [], "{ahead}");
     }
 }
+
+#[test]
+fn who_only_receives_any_more_gives_back_what_it_sent_from() {
+    let mut raw = Raw::accepted(unlimited());
+    raw.write(&vec![1; 512 << 10]);
+    while raw.conn.has_unacked() {
+        raw.hear();
+        raw.acknowledge_all();
+    }
+    for _ in 0..40 {
+        raw.say(Kind::Data, b"goes on");
+        raw.pass_hearing(millis(100));
+        raw.read();
+    }
+    assert!(raw.conn.memory() < 64 << 10, "{} bytes", raw.conn.memory());
+}
