@@ -35,7 +35,7 @@ impl Pair {
         let (id, seq) = (ConnId::new(100), SeqNr::new(65_000));
         let mut sender = Connection::connect(Arc::clone(&config), path);
         sender.start(now, path, ConnIds::initiator(id), seq);
-        let syn = Syn { id, seq, window: 1 << 20, sent_at: Timestamp::new(1), arrived: now };
+        let syn = Syn { id, seq, window: 1 << 20, sent_at: Timestamp::new(1), arrived: now, hello: None };
         let receiver = Connection::accept(config, path, &syn, SeqNr::new(65_500), now);
         let mut pair = Self {
             sender,

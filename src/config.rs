@@ -69,6 +69,8 @@ pub struct Config {
     pub(crate) stall_timeout: Duration,
     pub(crate) linger: Duration,
     pub(crate) hardened_reset: bool,
+    pub(crate) extensions: bool,
+    pub(crate) migration: bool,
     pub(crate) verify_acks: bool,
     pub(crate) resets_per_second: u32,
     pub(crate) foreign_queue: usize,
@@ -102,6 +104,8 @@ impl Default for Config {
             stall_timeout: Duration::from_secs(300),
             linger: Duration::from_secs(30),
             hardened_reset: false,
+            extensions: true,
+            migration: true,
             verify_acks: true,
             resets_per_second: 200,
             foreign_queue: 256,
@@ -298,6 +302,25 @@ impl Config {
     #[must_use]
     pub const fn verify_acks(mut self, verify: bool) -> Self {
         self.verify_acks = verify;
+        self
+    }
+
+    /// Tell peers of this crate's making who we are, and understand what they say (default true): services, keepalives
+    /// that are answered, reasons for closing, and what helps through NATs. Costs up to 44 bytes in the first two packets,
+    /// and nothing in packets with data. Other implementations skip it.
+    ///
+    /// Without it, connections by [service](crate::wire::Service) fail.
+    #[must_use]
+    pub const fn extensions(mut self, extensions: bool) -> Self {
+        self.extensions = extensions;
+        self
+    }
+
+    /// Let connections with peers of this crate's making survive a change of address, theirs or ours (default true;
+    /// needs [`extensions`](Self::extensions)).
+    #[must_use]
+    pub const fn migration(mut self, migration: bool) -> Self {
+        self.migration = migration;
         self
     }
 

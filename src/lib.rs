@@ -95,6 +95,7 @@ pub use api::*;
 
 pub use config::{Config, Congestion, ControllerFactory};
 pub use error::{CloseReason, ConfigError};
+pub use proto::conn::Role;
 pub use stats::{DropStats, SocketStats, StreamStats};
 pub use time::Instant;
 

@@ -139,8 +139,8 @@ fn what_arrives_at_a_host_that_sleeps_fills_the_buffer_of_its_socket_and_no_more
         world.start(hosts[0], hosts[1], &Traffic::bulk(Size::kib(1)));
     }
     world.run_for(SECS(2));
-    // Two SYNs each by now, of 20 bytes and the system's own 512.
-    assert_eq!(world.overflowed(), 400 - (64 << 10) / 532);
+    // Two SYNs each by now, of 52 bytes and the system's own 512.
+    assert_eq!(world.overflowed(), 400 - (64 << 10) / 564);
     world.settle(SECS(200)).unwrap();
     world.flows().for_each(|flow| assert_complete(&world, flow));
 }

@@ -89,6 +89,7 @@ impl<'a> Scene<'a> {
                 window: script.word(),
                 sent_at: Timestamp::new(script.word()),
                 arrived: now,
+                hello: None,
             };
             (Connection::accept(Arc::clone(&config), path, &syn, ours, now), syn.seq.next())
         };

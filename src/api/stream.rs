@@ -12,6 +12,7 @@ use tokio::task::coop;
 
 use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf, halves};
 use crate::error::CloseReason;
+use crate::proto::conn::Role;
 use crate::proto::endpoint::Handle;
 use crate::stats::StreamStats;
 
@@ -137,6 +138,25 @@ impl UtpStream {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.handle.local_addr().unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
+    }
+
+    /// Whether the peer is made of this crate too: services, keepalives that are answered and all else that
+    /// [`Config::extensions`](crate::Config::extensions) speaks of then work.
+    #[must_use]
+    pub fn peer_is_ebbtide(&self) -> bool {
+        self.handle.peer_is_ebbtide()
+    }
+
+    /// Which end of the stream this is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.handle.role()
+    }
+
+    /// From which address our packets come as the peer sees it, if the peer is one of ours: behind a NAT, not our own.
+    #[must_use]
+    pub fn observed_addr(&self) -> Option<SocketAddr> {
+        self.handle.observed_addr()
     }
 
     /// Whether small writes leave at once instead of waiting, for at most a round trip, to be merged with more.

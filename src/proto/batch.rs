@@ -112,6 +112,11 @@ impl Batch {
     pub fn push_sealed(&mut self, datagram: &[u8]) {
         assert!(self.is_empty(), "a sealed datagram travels alone");
         self.push(datagram.len(), |out| out.copy_from_slice(datagram));
+        self.seal();
+    }
+
+    /// Nobody may change what it holds now, because it shows no clock.
+    pub(in crate::proto) const fn seal(&mut self) {
         self.sealed = true;
     }
 

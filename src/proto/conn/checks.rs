@@ -86,6 +86,13 @@ impl Connection {
             && beyond <= 0
             && behind <= self.ack_slack()
             && self.fits_ahead(header.seq)
+            && self.says_what_fits(packet)
+    }
+
+    /// Whether what a packet says beyond BEP 29 fits. Most say nothing.
+    #[inline]
+    fn says_what_fits(&self, packet: &Packet<'_>) -> bool {
+        !packet.extensions.has_more_than_sack() || self.negotiation.fits(self.role, packet.extensions)
     }
 
     /// Whether a peer that keeps to its limits may send this number now: new, or repeated because all our answers to
@@ -113,6 +120,9 @@ impl Connection {
         let header = packet.header;
         let echoed = header.conn_id == self.ids.send;
         let known = header.conn_id == self.ids.recv;
+        if !self.says_what_fits(packet) {
+            return ResetVerdict::Invalid;
+        }
         if let State::SynSent { .. } = self.state {
             let fits = header.ack == self.syn_seq && (echoed || known);
             return if fits { ResetVerdict::Valid } else { ResetVerdict::Invalid };

@@ -49,6 +49,7 @@ impl Connection {
         if same && !matches!(self.state, State::TimeWait { .. }) {
             // Our answer was lost, or is slow: the same answer again, never another one.
             self.counters.packets_received += 1;
+            self.negotiation.syn_came(packet.extensions);
             self.due.syn_ack = true;
         } else {
             self.counters.packets_invalid += 1;
@@ -59,10 +60,13 @@ impl Connection {
         let header = packet.header;
         // Only a STATE completes the handshake. Data that overtook it comes again: its number alone does not
         // tell whether it is the first.
-        if header.kind != Kind::State || header.ack != self.syn_seq || header.conn_id != self.ids.recv {
+        let answers =
+            header.kind == Kind::State && header.ack == self.syn_seq && header.conn_id == self.ids.recv;
+        if !answers || !self.negotiation.fits(self.role, packet.extensions) {
             self.counters.packets_invalid += 1;
             return;
         }
+        self.negotiation.learn(packet.extensions);
         self.recv.start(header.seq.prev());
         if tries == 1 {
             let round_trip = now.since(self.syn_sent_at);
@@ -74,6 +78,8 @@ impl Connection {
         self.open(now);
         self.learn(now, packet);
         self.peer.advertise(header.sent_at, header.window);
+        self.consent.ask = self.negotiation.was_forgotten(packet.extensions);
+        self.negotiation.answered();
         self.prove(now);
     }
 
@@ -103,7 +109,8 @@ impl Connection {
         // Exactly our answer's number, which somebody who does not receive at that address cannot know.
         let proves = header.ack == self.first_seq.prev()
             && header.conn_id == self.ids.recv
-            && self.fits_ahead(header.seq);
+            && self.fits_ahead(header.seq)
+            && self.negotiation.fits(self.role, packet.extensions);
         if !proves {
             self.counters.packets_invalid += 1;
             return;
@@ -121,7 +128,7 @@ impl Connection {
     fn open(&mut self, now: Instant) {
         tracing::debug!(ids = ?self.ids, peer = %self.path.peer, "open");
         self.state = State::Open;
-        self.timers.keepalive = self.config.keepalive.map(|every| now + every);
+        self.timers.keepalive = self.keepalive().map(|every| now + every);
         self.signal(Events::CONNECTED | Events::WRITABLE);
     }
 
@@ -130,9 +137,10 @@ impl Connection {
             self.counters.packets_invalid += 1;
             return;
         }
+        let is_ping = packet.extensions.has_more_than_sack() && self.on_extensions(packet);
         self.flight.note(now, self.send.outstanding(), self.rtt.rto());
         self.learn(now, packet);
-        self.on_ack(now, packet);
+        self.on_ack(now, packet, is_ping);
         if !self.state.is_open() {
             return;
         }
@@ -165,7 +173,7 @@ impl Connection {
         known.then(|| Duration::from_micros(forward.get().wrapping_add(backward.get()).into()))
     }
 
-    fn on_ack(&mut self, now: Instant, packet: &Packet<'_>) {
+    fn on_ack(&mut self, now: Instant, packet: &Packet<'_>, is_ping: bool) {
         let header = packet.header;
         let advance = header.ack.distance_from(self.send.last_acked());
         let window_before = self.peer.window();
@@ -174,8 +182,8 @@ impl Connection {
         self.peer.advertise(header.sent_at, header.window);
         let opened = was_shut && !self.peer.is_shut(self.payload_max());
         if advance >= 0 && self.send.outstanding() > 0 {
-            self.apply_ack(now, packet, window_before);
-        } else if advance == 0 && header.kind == Kind::State && header.window == window_before {
+            self.apply_ack(now, packet, window_before, is_ping);
+        } else if advance == 0 && !is_ping && header.kind == Kind::State && header.window == window_before {
             // Perhaps the answer to a probe that was not needed; the sending half knows.
             self.send.duplicate_ack();
         }
@@ -184,7 +192,7 @@ impl Connection {
         }
     }
 
-    fn apply_ack(&mut self, now: Instant, packet: &Packet<'_>, window_before: u32) {
+    fn apply_ack(&mut self, now: Instant, packet: &Packet<'_>, window_before: u32, is_ping: bool) {
         let header = packet.header;
         let advance = header.ack.distance_from(self.send.last_acked());
         let in_flight = self.send.bytes_in_flight();
@@ -212,7 +220,7 @@ impl Connection {
         }
         if outcome.packets > 0 || outcome.advanced {
             self.on_progress(now, in_flight, &outcome);
-        } else if header.kind == Kind::State && advance == 0 && header.window <= window_before {
+        } else if header.kind == Kind::State && advance == 0 && header.window <= window_before && !is_ping {
             // A larger window is an update. A smaller one is what packets out of order leave (libtorrent).
             self.send.duplicate_ack();
         } else {

@@ -12,9 +12,11 @@
 
 mod checks;
 mod close;
+mod consent;
 mod events;
 mod honesty;
 mod input;
+mod negotiation;
 mod output;
 mod peer;
 mod state;
@@ -26,15 +28,19 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use events::Events;
+pub use negotiation::Hello;
 pub use state::{ConnIds, Syn};
 pub use verbs::{ReadOutcome, WriteOutcome};
 
 use self::checks::{Challenge, RecentFlight};
+use self::consent::Consent;
 use self::honesty::Honesty;
+use self::negotiation::Negotiation;
 use self::peer::Peer;
 use self::state::State;
 use self::timers::Timers;
@@ -47,7 +53,7 @@ use crate::config::Config;
 use crate::error::CloseReason;
 use crate::stats::StreamStats;
 use crate::time::Instant;
-use crate::wire::{HEADER_LEN, Kind, Packet, SeqNr};
+use crate::wire::{HEADER_LEN, Kind, Packet, PathToken, SeqNr};
 
 /// Ours: bytes of UDP payload that pass PPPoE and the common tunnels over IPv4.
 const MTU_IPV4: u16 = 1400;
@@ -55,9 +61,12 @@ const MTU_IPV4: u16 = 1400;
 /// RFC 8200 §5: every IPv6 link carries 1,280 bytes, of which 48 are headers.
 const MTU_IPV6: u16 = 1232;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
+/// Which of the two ends of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The one that sent the SYN.
     Initiator,
+    /// The one that answered it.
     Acceptor,
 }
 
@@ -134,6 +143,8 @@ pub struct Connection {
     flight: RecentFlight,
     challenge: Option<Challenge>,
     honesty: Honesty,
+    negotiation: Negotiation,
+    consent: Consent,
 
     rtt: RttEstimator,
     delay: DelayMeter,
@@ -202,6 +213,7 @@ impl Connection {
         let window = if syn.window == 0 { u32::from(this.mtu) } else { syn.window };
         this.peer.advertise(syn.sent_at, window);
         this.state = State::SynReceived { deadline: now + this.config.connect_timeout };
+        this.negotiation.begun(syn.hello);
         this.due.syn_ack = true;
         this
     }
@@ -210,6 +222,7 @@ impl Connection {
     /// whether it tells the truth. Without it those are predictable.
     pub fn seed(&mut self, seed: u64) {
         self.honesty = Honesty::new(seed);
+        self.consent.seed(seed.rotate_left(32));
     }
 
     /// A connection like that, whose initiator has had our answer already: the next packet has to prove it.
@@ -217,7 +230,21 @@ impl Connection {
     pub fn accept_proved(config: Arc<Config>, path: Path, syn: &Syn, first_seq: SeqNr, now: Instant) -> Self {
         let mut this = Self::accept(config, path, syn, first_seq, now);
         this.due.syn_ack = false;
+        if this.config.extensions {
+            this.negotiation.forgotten();
+        }
         this
+    }
+
+    /// What the SYN says beyond BEP 29; nothing, unless told so before [`start`](Self::start).
+    pub fn introduce(&mut self, hello: Hello) {
+        debug_assert_eq!(self.state, State::Idle);
+        self.negotiation.offer(hello);
+    }
+
+    /// From now on the peer may name this connection so if its address changes.
+    pub fn issue_path_token(&mut self, token: PathToken) {
+        self.negotiation.issue(token);
     }
 
     fn new(config: Arc<Config>, path: Path, role: Role, now: Instant) -> Self {
@@ -242,6 +269,8 @@ impl Connection {
             flight: RecentFlight::default(),
             challenge: None,
             honesty: Honesty::new(0),
+            negotiation: Negotiation::default(),
+            consent: Consent::default(),
             rtt: RttEstimator::new(config.rto_min),
             delay: DelayMeter::new(config.target_delay),
             congestion: congestion::build(&config, payload),
@@ -305,6 +334,24 @@ impl Connection {
     #[must_use]
     pub const fn is_initiator(&self) -> bool {
         matches!(self.role, Role::Initiator)
+    }
+
+    /// Which end of it we are.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Whether the peer has shown that it is of this crate's making, and reads what others skip.
+    #[must_use]
+    pub const fn peer_is_ebbtide(&self) -> bool {
+        self.negotiation.is_agreed()
+    }
+
+    /// Where the peer last saw our packets come from, if it has told.
+    #[must_use]
+    pub fn observed_addr(&self) -> Option<SocketAddr> {
+        self.negotiation.observed()
     }
 
     /// Whether the peer has proved that it hears us: the SYN-ACK came, or a packet that acknowledges ours.
@@ -401,6 +448,11 @@ impl Connection {
             }
             _ => None,
         }
+    }
+
+    /// The peer's address, IPv4 as IPv4.
+    fn peer_addr(&self) -> SocketAddr {
+        SocketAddr::new(self.path.peer.ip().to_canonical(), self.path.peer.port())
     }
 
     /// Largest payload that we put into a packet.

@@ -10,7 +10,9 @@ use crate::proto::batch::Batch;
 use crate::proto::congestion::Rate;
 use crate::proto::send::{SegmentKind, SegmentRef};
 use crate::time::Instant;
-use crate::wire::{Extensions, HEADER_LEN, Header, Kind, SackBits, SeqNr, Timestamp};
+use crate::wire::{
+    Extensions, ExtensionsBuf, HEADER_LEN, Header, Kind, MarkFlags, Own, SackBits, SeqNr, Timestamp, Txn,
+};
 
 /// Ours: how long an empty buffer keeps its memory; long enough for a stream that pauses, short enough for ten
 /// thousand that are idle.
@@ -30,6 +32,10 @@ enum Send {
     State(SeqNr),
     /// An old acknowledgement, which elicits nothing and keeps NATs' mappings.
     Keepalive,
+    /// A question whether the peer is there.
+    Ping(Txn),
+    /// The answer to one.
+    Pong,
 }
 
 impl Connection {
@@ -42,7 +48,12 @@ impl Connection {
         let mut header = self.header(now);
         while let Some(send) = self.next_send(now, batch) {
             let sack = self.sack_for(&send);
-            let extensions = sack.as_ref().map_or(Extensions::EMPTY, SackBits::as_extensions);
+            let chain = self.chain_for(&send);
+            let extensions = match (&sack, &chain) {
+                (Some(sack), _) => sack.as_extensions(),
+                (None, Some(chain)) => chain.as_extensions(),
+                (None, None) => Extensions::EMPTY,
+            };
             let len = HEADER_LEN + extensions.encoded_len() + payload_len(&send);
             if !batch.admits(len) {
                 self.defer(&send);
@@ -74,6 +85,12 @@ impl Connection {
         }
         if let Some(segment) = self.next_segment(now, batch) {
             return Some(Send::Segment(segment));
+        }
+        if self.consent.ask {
+            return Some(Send::Ping(self.consent.draw()));
+        }
+        if self.consent.has_answer() {
+            return Some(Send::Pong);
         }
         if let Some(ack) = self.next_ack(now) {
             return Some(ack);
@@ -245,6 +262,7 @@ impl Connection {
             Send::Reset => (Kind::Reset, self.send.next_seq()),
             Send::Segment(segment) => (kind_of(segment.kind), segment.seq),
             Send::State(seq) => (Kind::State, seq),
+            Send::Ping(_) | Send::Pong => (Kind::State, self.send.next_seq()),
             Send::Keepalive => {
                 header.ack = header.ack.prev();
                 (Kind::State, self.send.next_seq())
@@ -259,6 +277,19 @@ impl Connection {
         let mut bits = SackBits::new();
         self.recv.sack(&mut bits);
         Some(bits)
+    }
+
+    /// What packets say beyond BEP 29 that are rare and carry no data.
+    fn chain_for(&self, send: &Send) -> Option<ExtensionsBuf> {
+        match (send, self.state) {
+            (Send::Segment(_) | Send::State(_) | Send::Keepalive, _) => None,
+            (Send::Ping(txn), _) => self.question(*txn),
+            (Send::Pong, _) => self.answer(),
+            (Send::Syn, State::SynSent { tries, .. }) => self.negotiation.for_syn(tries, self.peer_addr()),
+            (Send::Syn, _) => None,
+            (Send::SynAck, _) => self.negotiation.for_syn_ack(self.peer_addr(), self.config.migration),
+            (Send::Reset, _) => self.negotiation.for_control(self.role, MarkFlags::NONE, &Own::default()),
+        }
     }
 
     fn write_packet(&self, header: &Header, send: &Send, extensions: Extensions<'_>, out: &mut [u8]) {
@@ -289,6 +320,8 @@ impl Connection {
                 self.second_ack = None;
             }
             Send::Keepalive => self.due.keepalive = false,
+            Send::Ping(txn) => self.on_asked(txn),
+            Send::Pong => self.on_answered(),
             Send::State(_) => {
                 if self.second_ack.is_none() {
                     self.acks.sent();

@@ -8,6 +8,7 @@
 //!
 //! Whether a direction has ended is not a state here: each half knows that about itself.
 
+use super::Hello;
 use crate::time::Instant;
 use crate::wire::{ConnId, SeqNr, Timestamp};
 
@@ -47,6 +48,8 @@ pub struct Syn {
     pub sent_at: Timestamp,
     /// When it arrived.
     pub arrived: Instant,
+    /// What it said beyond BEP 29, if its sender is one of ours.
+    pub hello: Option<Hello>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,14 +1,17 @@
-//! Answers without a connection behind them, on their way out: twenty bytes for a packet of at least twenty.
+//! Answers without a connection behind them, on their way out: twenty bytes for a packet of at least twenty, thirty
+//! for a SYN with a mark, which takes as much itself.
 //!
-//! Whether a packet is answered, and how, is decided elsewhere. An answer never carries an extension and never
-//! leaves for another reason than that a packet came.
+//! Whether a packet is answered, and how, is decided elsewhere. An answer never leaves for another reason than that a
+//! packet came.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::proto::batch::{Batch, Path, SocketId};
 use crate::time::Instant;
-use crate::wire::{ConnId, Delay, HEADER_LEN, Header, Kind, SeqNr, Timestamp};
+use crate::wire::{
+    ConnId, Delay, Extension, ExtensionsBuf, Header, Kind, Mark, MarkFlags, Packet, SeqNr, Tag, Timestamp,
+};
 
 /// Ours: answers written and not yet sent; as many as a driver receives datagrams before it sends. 40 KiB at most.
 const PENDING_MAX: usize = 512;
@@ -26,6 +29,8 @@ struct Answer {
     header: Header,
     /// How far the clock that it shows is ahead of ours; it shows none without.
     clock: Option<u32>,
+    /// The mark that goes with it.
+    mark: Option<Mark>,
     /// The send time of the packet that is answered, if it has one.
     heard: Timestamp,
 }
@@ -49,11 +54,20 @@ impl Answers {
             seq: random,
             ack: seq,
         };
-        self.push(Answer { path, header, clock: None, heard: Timestamp::default() });
+        self.push(Answer { path, header, clock: None, mark: None, heard: Timestamp::default() });
     }
 
-    /// What a connection would answer to this SYN, with `number` as the number of its first packet.
-    pub(super) fn accept(&mut self, path: Path, syn: &Header, number: SeqNr, window: u32, clock: u32) {
+    /// What a connection would answer to this SYN, with `number` as the number of its first packet, and with this tag
+    /// if the SYN had one.
+    pub(super) fn accept(
+        &mut self,
+        path: Path,
+        syn: &Header,
+        tag: Option<Tag>,
+        number: SeqNr,
+        window: u32,
+        clock: u32,
+    ) {
         let header = Header {
             kind: Kind::State,
             conn_id: syn.conn_id,
@@ -63,7 +77,8 @@ impl Answers {
             seq: number,
             ack: syn.seq,
         };
-        self.push(Answer { path, header, clock: Some(clock), heard: syn.sent_at });
+        let mark = tag.map(|tag| Mark { flags: MarkFlags::ACCEPTOR, tag });
+        self.push(Answer { path, header, clock: Some(clock), mark, heard: syn.sent_at });
     }
 
     fn push(&mut self, answer: Answer) {
@@ -73,23 +88,23 @@ impl Answers {
 
     /// Writes the next one into an empty batch.
     pub(super) fn write(&mut self, now: Instant, batch: &mut Batch) -> Option<Path> {
-        let Answer { path, mut header, clock, heard } = self.pending.pop_front()?;
-        let mut bytes = [0; HEADER_LEN];
+        let Answer { path, mut header, clock, mark, heard } = self.pending.pop_front()?;
+        let mut chain = ExtensionsBuf::new();
+        let marked = mark.is_some_and(|mark| chain.push(Extension::BITS, &mark.encode()).is_ok());
+        debug_assert_eq!(marked, mark.is_some());
+        let chain = chain.as_extensions();
+        if let Some(clock) = clock {
+            let shown = (now + Duration::from_micros(clock.into())).stamp();
+            header.sent_at = Timestamp::new(shown.get().max(1));
+            if heard.get() != 0 {
+                header.delay = shown.delay_since(heard).as_sample();
+            }
+        }
+        let packet = Packet { header, extensions: chain, payload: &[] };
+        batch.push(packet.encoded_len(), |mut out| packet.encode(&mut out));
         match clock {
-            Some(clock) => {
-                let shown = (now + Duration::from_micros(clock.into())).stamp();
-                header.sent_at = Timestamp::new(shown.get().max(1));
-                if heard.get() != 0 {
-                    header.delay = shown.delay_since(heard).as_sample();
-                }
-                header.write(0, &mut bytes);
-                batch.push(HEADER_LEN, |out| out.copy_from_slice(&bytes));
-                batch.set_clock(clock);
-            }
-            None => {
-                header.write(0, &mut bytes);
-                batch.push_sealed(&bytes);
-            }
+            Some(clock) => batch.set_clock(clock),
+            None => batch.seal(),
         }
         Some(path)
     }
@@ -113,7 +128,6 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
     use super::*;
-    use crate::wire::Packet;
 
     fn path() -> Path {
         Path { socket: SocketId::new(0), peer: ([192, 0, 2, 1], 9).into() }
@@ -146,7 +160,7 @@ mod tests {
             seq: SeqNr::new(65_535),
             ack: SeqNr::new(0),
         };
-        answers.accept(path(), &syn, SeqNr::new(9), 1000, 0xFFFF_FFFF);
+        answers.accept(path(), &syn, None, SeqNr::new(9), 1000, 0xFFFF_FFFF);
         let mut batch = Batch::new(1);
         answers.write(Instant::from_micros(101), &mut batch);
         let header = Packet::decode(batch.bytes()).unwrap().header;

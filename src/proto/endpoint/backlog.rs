@@ -98,6 +98,7 @@ mod tests {
             window: 0,
             sent_at: Timestamp::default(),
             arrived,
+            hello: None,
         };
         Waiting { path: Path { socket: SocketId::new(0), peer: ([192, 0, 2, 1], 9).into() }, syn }
     }

@@ -16,7 +16,7 @@ use super::sockets::canonical;
 use super::waiters::{Interest, wake_all};
 use crate::error::CloseReason;
 use crate::proto::batch::Path;
-use crate::proto::conn::{ConnIds, Connection, ReadOutcome, WriteOutcome};
+use crate::proto::conn::{ConnIds, Connection, ReadOutcome, Role, WriteOutcome};
 use crate::stats::StreamStats;
 
 /// One connection, as the application holds it. Dropping it lets the connection end in the background: what was
@@ -231,6 +231,24 @@ impl Handle {
     #[must_use]
     pub fn close_reason(&self) -> Option<CloseReason> {
         self.with(|inner, _| inner.conn.close_reason())
+    }
+
+    /// Whether the peer has shown that it is made of this crate too; false before the handshake.
+    #[must_use]
+    pub fn peer_is_ebbtide(&self) -> bool {
+        self.with(|inner, _| inner.conn.peer_is_ebbtide())
+    }
+
+    /// Which end of the connection this is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.with(|inner, _| inner.conn.role())
+    }
+
+    /// From which address our packets come as the peer sees it, if it has told: behind a NAT, not our own.
+    #[must_use]
+    pub fn observed_addr(&self) -> Option<SocketAddr> {
+        self.with(|inner, _| inner.conn.observed_addr())
     }
 
     /// The ids of the connection; zeros before it has any.

@@ -10,6 +10,7 @@ use rand::RngExt;
 use super::backlog::Waiting;
 use super::cell::Cell;
 use super::clock::Clock;
+use super::dial::Dial;
 use super::mailbox::{Decision, Open, Verdict};
 use super::ready::Queued;
 use super::routes::Route;
@@ -22,7 +23,7 @@ use crate::proto::batch::Path;
 use crate::proto::conn::ConnIds;
 use crate::storage::Key;
 use crate::time::Instant;
-use crate::wire::ConnId;
+use crate::wire::{ConnId, PathToken};
 
 impl Endpoint {
     /// Does what applications asked for since the last time.
@@ -34,8 +35,8 @@ impl Endpoint {
         for key in mail.dirty.drain(..) {
             self.mark_ready(key);
         }
-        for Open { cell, id } in mail.opens.drain(..) {
-            if let Err(reason) = self.open(now, &cell, id) {
+        for Open { cell, dial } in mail.opens.drain(..) {
+            if let Err(reason) = self.open(now, &cell, &dial) {
                 cell.fail(reason, &mut self.woken);
             }
         }
@@ -51,7 +52,7 @@ impl Endpoint {
     }
 
     /// Gives the connection ids and a place, and starts it. One that has been given up meanwhile is left alone.
-    fn open(&mut self, now: Instant, cell: &Arc<Cell>, asked: Option<ConnId>) -> Result<(), CloseReason> {
+    fn open(&mut self, now: Instant, cell: &Arc<Cell>, dial: &Dial) -> Result<(), CloseReason> {
         if self.closing != Closing::No {
             return Err(CloseReason::EndpointClosed);
         }
@@ -59,7 +60,7 @@ impl Endpoint {
             return Err(CloseReason::TooManyConnections);
         }
         let path = cell.path();
-        let id = match asked {
+        let id = match dial.id {
             Some(id) if self.is_free(path, id) => id,
             Some(_) => return Err(CloseReason::IdInUse),
             None => self.routes.draw(path, &mut self.rng).ok_or(CloseReason::TooManyConnections)?,
@@ -73,6 +74,9 @@ impl Endpoint {
             drop(inner);
             self.forget(key);
             return Ok(());
+        }
+        if let Some(hello) = dial.hello(&self.config, &mut self.rng) {
+            inner.conn.introduce(hello);
         }
         inner.start(now, key, clock, ids, first_seq);
         drop(inner);
@@ -161,7 +165,12 @@ impl Endpoint {
 
     /// Gives a connection its place in the tables.
     pub(super) fn enter(&mut self, cell: &Arc<Cell>, ids: ConnIds, started: Started) -> Key {
-        cell.lock().conn.seed(self.rng.random());
+        let mut inner = cell.lock();
+        inner.conn.seed(self.rng.random());
+        if self.config.migration && matches!(started, Started::ByPeer(_)) {
+            inner.conn.issue_path_token(PathToken::new(self.rng.random()));
+        }
+        drop(inner);
         let path = cell.path();
         let source = match started {
             Started::ByUs(_) => None,

@@ -13,6 +13,7 @@ use std::task::Waker;
 use bytes::Bytes;
 
 use super::cell::Cell;
+use super::dial::Dial;
 use super::foreign::Foreign;
 use super::incoming::Offer;
 use super::shared::Shared;
@@ -22,7 +23,6 @@ use crate::error::CloseReason;
 use crate::proto::batch::{Path, SocketId};
 use crate::storage::Key;
 use crate::time::Instant;
-use crate::wire::ConnId;
 
 /// What lies between the two.
 #[derive(Debug, Default)]
@@ -70,7 +70,7 @@ pub(super) struct Mail {
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) cell: Arc<Cell>,
-    pub(super) id: Option<ConnId>,
+    pub(super) dial: Dial,
 }
 
 /// What is to become of an incoming connection.

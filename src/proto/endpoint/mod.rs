@@ -24,6 +24,7 @@ mod bucket;
 mod cell;
 mod clock;
 mod cookies;
+mod dial;
 mod foreign;
 mod gauge;
 mod handle;
@@ -55,6 +56,7 @@ use std::task::Waker;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+pub use self::dial::Dial;
 pub use self::foreign::{Foreign, ForeignError};
 pub use self::handle::{Handle, WriteError};
 pub use self::incoming::Incoming;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::cell::Cell;
 use super::clock::Clock;
+use super::dial::Dial;
 use super::foreign::{FOREIGN_BYTES_MAX, Foreign, ForeignError};
 use super::gauge::Gauge;
 use super::handle::Handle;
@@ -44,13 +45,18 @@ impl Shared {
     ///
     /// With `id`, that is the receive id, which must be free; it may not be 65,535, which libutp cannot answer.
     pub fn connect(self: &Arc<Self>, peer: SocketAddr, id: Option<ConnId>) -> Handle {
+        self.dial(peer, Dial { id, ..Dial::default() })
+    }
+
+    /// Starts a connection as `dial` says. How it goes, [`Handle::poll_connected`] tells.
+    pub fn dial(self: &Arc<Self>, peer: SocketAddr, dial: Dial) -> Handle {
         let lease = self.lease();
-        let path = self.lock().sockets.path_to(peer);
+        let path = dial.path.or_else(|| self.lock().sockets.path_to(peer));
         let reachable = path.is_some();
         let path = path.unwrap_or(Path { socket: SocketId::new(0), peer });
         let conn = Connection::connect(Arc::clone(&self.config), path);
         let cell = Cell::new(path, conn, Clock::default(), &self.gauge);
-        let open = Open { cell: Arc::clone(&cell), id };
+        let open = Open { cell: Arc::clone(&cell), dial };
         let refusal = if reachable {
             self.post(|mailbox, _| match mailbox.is_closed() {
                 true => Some(mailbox.ended.unwrap_or(CloseReason::EndpointClosed)),

@@ -46,7 +46,7 @@ use super::routes::Route;
 use super::sources::Sources;
 use super::{Endpoint, Started};
 use crate::proto::batch::Path;
-use crate::proto::conn::{ConnIds, Connection, Syn};
+use crate::proto::conn::{ConnIds, Connection, Hello, Syn};
 use crate::stats::DropStats;
 use crate::time::Instant;
 use crate::wire::{Header, Packet, SeqNr};
@@ -99,9 +99,11 @@ impl Endpoint {
             }
             None => {}
         }
+        let hello = if self.config.extensions { Hello::read(packet) } else { Ok(None) };
+        let Ok(hello) = hello else { return self.drop_counted(|dropped| dropped.malformed += 1) };
         match self.plan(now, path) {
-            Plan::Remember => self.offer(now, path, packet),
-            Plan::Answer => self.answer(now, path, &packet.header),
+            Plan::Remember => self.offer(now, path, &packet.header, hello),
+            Plan::Answer => self.answer(now, path, &packet.header, hello),
             Plan::Refuse => {
                 self.drop_counted(|dropped| dropped.not_listening += 1);
                 self.reset(now, path, id, seq);
@@ -146,9 +148,9 @@ impl Endpoint {
         }
     }
 
-    fn offer(&mut self, now: Instant, path: Path, packet: &Packet<'_>) {
-        let Header { conn_id: id, seq, window, sent_at, .. } = packet.header;
-        let syn = Syn { id, seq, window, sent_at, arrived: now };
+    fn offer(&mut self, now: Instant, path: Path, syn: &Header, hello: Option<Hello>) {
+        let Header { conn_id: id, seq, window, sent_at, .. } = *syn;
+        let syn = Syn { id, seq, window, sent_at, arrived: now, hello };
         let key = self.backlog.push(Waiting { path, syn });
         self.routes.insert(path, id.next(), Route::Waiting(key));
         self.sources.enter(Sources::counted(path), true);
@@ -158,7 +160,7 @@ impl Endpoint {
         self.shared.offer(Offer { key, request: Request { path, syn, first_seq, clock } });
     }
 
-    fn answer(&mut self, now: Instant, path: Path, syn: &Header) {
+    fn answer(&mut self, now: Instant, path: Path, syn: &Header, hello: Option<Hello>) {
         if !self.answers.has_room() {
             return self.drop_counted(|dropped| dropped.backlog_full += 1);
         }
@@ -166,7 +168,7 @@ impl Endpoint {
         let number = self.cookies.number(now, path, syn.conn_id, syn.seq);
         let clock = self.cookies.clock(path, syn.conn_id, syn.seq);
         let window = u32::try_from(self.config.receive_buffer).unwrap_or(u32::MAX);
-        self.answers.accept(path, syn, number, window, clock);
+        self.answers.accept(path, syn, hello.map(|hello| hello.tag), number, window, clock);
         self.shared.count(|stats| stats.cookies_sent += 1);
     }
 
@@ -205,7 +207,7 @@ impl Endpoint {
     fn create(&mut self, now: Instant, path: Path, packet: &Packet<'_>, syn_seq: SeqNr) {
         let Header { conn_id, window, sent_at, ack, .. } = packet.header;
         let id = conn_id.prev();
-        let syn = Syn { id, seq: syn_seq, window, sent_at, arrived: now };
+        let syn = Syn { id, seq: syn_seq, window, sent_at, arrived: now, hello: None };
         // The number may be that of the epoch before.
         let clock = Clock::new(self.cookies.clock(path, id, syn_seq));
         let request = Request { path, syn, first_seq: ack.next(), clock };

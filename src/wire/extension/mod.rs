@@ -127,6 +127,16 @@ impl<'a> Extensions<'a> {
         self.all(Extension::EBBTIDE).next()
     }
 
+    /// Whether there is anything but one selective acknowledgement: cheap, and `false` for nearly every packet.
+    #[inline]
+    #[must_use]
+    pub const fn has_more_than_sack(self) -> bool {
+        match self.sack {
+            Some(sack) => self.bytes.len() > 2 + sack.as_bytes().len(),
+            None => self.first != 0,
+        }
+    }
+
     /// The mark of this crate's endpoints; of several feature bits the first count.
     #[must_use]
     pub fn mark(self) -> Option<Mark> {

@@ -271,6 +271,7 @@ pub(super) fn syn() -> Syn {
         window: 1 << 20,
         sent_at: Timestamp::new(77),
         arrived: Instant::from_micros(1_000_000),
+        hello: None,
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod clocks;
 mod handshake;
+mod kin;
 mod life;
 mod reflection;
 mod rush;
