@@ -197,6 +197,16 @@ impl Datagrams for MemorySocket {
         Ok(self.addr)
     }
 
+    /// One with the first free port from 49,152 on.
+    fn open_like(&self) -> io::Result<Self> {
+        let on_port = |port| SocketAddr::new(self.addr.ip(), port);
+        let free = (49_152..=u16::MAX).map(on_port).find_map(|addr| {
+            let attached = self.hub.attach_with(addr, self.inbox.room, self.segments);
+            (!is_taken(&attached)).then_some(attached)
+        });
+        free.unwrap_or_else(|| Err(io::ErrorKind::AddrInUse.into()))
+    }
+
     fn max_segments(&self) -> usize {
         self.segments
     }
@@ -308,6 +318,10 @@ impl Inbox {
         queue.datagrams.clear();
         std::mem::take(&mut queue.senders)
     }
+}
+
+fn is_taken(attached: &io::Result<MemorySocket>) -> bool {
+    attached.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

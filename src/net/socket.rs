@@ -68,6 +68,10 @@ pub trait Datagrams: Send + Sync + 'static {
     /// Sends datagrams of `batch` to `peer`, beginning with number `skip`, as many as one call takes. Returns how
     /// many were taken, at least one.
     ///
+    /// A batch may say how many [hops](Batch::ttl) it may take; such datagrams are meant to be lost behind the NATs on
+    /// our side. A transport that passes through no routers, or that cannot tell them, may ignore that: finding a way
+    /// through NATs then fails more often.
+    ///
     /// # Errors
     /// `WouldBlock` if none could be taken; see the trait for the others.
     fn try_send(&self, peer: SocketAddr, batch: &Batch, skip: usize) -> io::Result<usize>;
@@ -90,6 +94,18 @@ pub trait Datagrams: Send + Sync + 'static {
     /// # Errors
     /// If it cannot be told.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Another transport like this one, with the same local IP address and another port, which lives and dies with the
+    /// driver. Asked for when a way through NATs is searched; what that needs beyond it works without.
+    ///
+    /// # Errors
+    /// [`Unsupported`](io::ErrorKind::Unsupported) unless implemented; what the system says.
+    fn open_like(&self) -> io::Result<Self>
+    where
+        Self: Sized,
+    {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Whether this is an IPv6 transport that reaches IPv4 as well, with addresses of the form `::ffff:a.b.c.d` in
     /// both directions.
@@ -118,6 +134,7 @@ pub trait Datagrams: Send + Sync + 'static {
     }
 }
 
+/// A shared transport opens no others.
 impl<S: Datagrams + ?Sized> Datagrams for Arc<S> {
     fn try_recv(&self, buffers: &mut [IoSliceMut<'_>], runs: &mut [Run]) -> io::Result<usize> {
         (**self).try_recv(buffers, runs)

@@ -28,6 +28,8 @@ pub struct Udp {
     offload: OffloadOut,
     dual_stack: bool,
     granted: GrantedBuffers,
+    /// What the system was asked for, if it was.
+    buffer: Option<usize>,
 }
 
 impl Udp {
@@ -38,17 +40,25 @@ impl Udp {
     /// # Errors
     /// What the system says: the address is in use, or not ours.
     pub fn bind(addr: SocketAddr, buffer: usize) -> io::Result<Self> {
+        let takes_both = matches!(addr, SocketAddr::V6(v6) if v6.ip().is_unspecified());
+        Self::bind_as(addr, takes_both.then_some(true), Some(buffer))
+    }
+
+    /// Binds one that takes IPv4 as well, or not, or as the system likes it.
+    fn bind_as(addr: SocketAddr, dual_stack: Option<bool>, buffer: Option<usize>) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-        if matches!(addr, SocketAddr::V6(v6) if v6.ip().is_unspecified())
-            && let Err(error) = socket.set_only_v6(false)
+        if let Some(dual_stack) = dual_stack
+            && let Err(error) = socket.set_only_v6(!dual_stack)
         {
-            tracing::debug!(%error, "IPv6 only");
+            tracing::debug!(%error, dual_stack, "as the system likes it");
         }
-        ask_for_buffers(&socket, buffer);
+        if let Some(buffer) = buffer {
+            ask_for_buffers(&socket, buffer);
+        }
         // Registering with tokio needs it, and quinn-udp only sets it later.
         socket.set_nonblocking(true)?;
         socket.bind(&addr.into())?;
-        Self::from_std(socket.into())
+        Ok(Self { buffer, ..Self::from_std(socket.into())? })
     }
 
     /// Takes over a socket that is already bound, with options as they are. Must not be connected.
@@ -71,7 +81,7 @@ impl Udp {
         };
         let offload = OffloadOut { segments: state.max_gso_segments(), is_broken: AtomicBool::new(false) };
         let socket = UdpSocket::from_std(socket)?;
-        Ok(Self { socket, state: RwLock::new(state), offload, dual_stack, granted })
+        Ok(Self { socket, state: RwLock::new(state), offload, dual_stack, granted, buffer: None })
     }
 
     /// The socket underneath, for options that are not ours to set.
@@ -102,6 +112,54 @@ impl Udp {
             }
         }
         outcome
+    }
+
+    /// Sends what is left of the batch, as many datagrams as one call takes.
+    fn send_from(&self, peer: SocketAddr, batch: &Batch, skip: usize) -> io::Result<usize> {
+        let segment = batch.segment_size();
+        let rest = &batch.bytes()[skip * segment..];
+        let left = batch.len() - skip;
+        // Read at every send: quinn-udp lowers it to one when it finds that the way out cannot segment.
+        let count = left.min(self.max_segments());
+        let first = &rest[..rest.len().min(segment)];
+        if count == 1 {
+            return self.send_single(peer, first).map(|()| 1);
+        }
+        match self.send_once(peer, &rest[..rest.len().min(count * segment)], segment) {
+            // Nothing of it left, and from now on they go one by one.
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock && self.max_segments() == 1 => {
+                self.send_single(peer, first).map(|()| 1)
+            }
+            outcome => outcome.map(|()| count),
+        }
+    }
+
+    /// Sends with another limit of hops than the socket's, which it has again afterwards: the driver is the only one
+    /// who sends. Where the system does not let the limit be changed, nothing is sent.
+    fn send_with_hops<T>(
+        &self,
+        peer: SocketAddr,
+        hops: u8,
+        send: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        let options = SockRef::from(&self.socket);
+        // A dual-stack socket has both limits.
+        let (usual, restored, sent);
+        if peer.ip().to_canonical().is_ipv4() {
+            usual = options.ttl_v4()?;
+            options.set_ttl_v4(hops.into())?;
+            sent = send();
+            restored = options.set_ttl_v4(usual);
+        } else {
+            usual = options.unicast_hops_v6()?;
+            options.set_unicast_hops_v6(hops.into())?;
+            sent = send();
+            restored = options.set_unicast_hops_v6(usual);
+        }
+        if let Err(error) = restored {
+            tracing::warn!(%error, usual, "the hop limit of the socket cannot be restored");
+        }
+        sent
     }
 
     fn restore_offload(&self) {
@@ -151,22 +209,17 @@ impl Datagrams for Udp {
     }
 
     fn try_send(&self, peer: SocketAddr, batch: &Batch, skip: usize) -> io::Result<usize> {
-        let segment = batch.segment_size();
-        let rest = &batch.bytes()[skip * segment..];
-        let left = batch.len() - skip;
-        // Read at every send: quinn-udp lowers it to one when it finds that the way out cannot segment.
-        let count = left.min(self.max_segments());
-        let first = &rest[..rest.len().min(segment)];
-        if count == 1 {
-            return self.send_single(peer, first).map(|()| 1);
+        match batch.ttl() {
+            None => self.send_from(peer, batch, skip),
+            Some(hops) => self.send_with_hops(peer, hops, || self.send_from(peer, batch, skip)),
         }
-        match self.send_once(peer, &rest[..rest.len().min(count * segment)], segment) {
-            // Nothing of it left, and from now on they go one by one.
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock && self.max_segments() == 1 => {
-                self.send_single(peer, first).map(|()| 1)
-            }
-            outcome => outcome.map(|()| count),
-        }
+    }
+
+    /// Bound to the same IP address, and with the same buffers. Options that were set from outside are not repeated.
+    fn open_like(&self) -> io::Result<Self> {
+        let mut addr = self.local_addr()?;
+        addr.set_port(0);
+        Self::bind_as(addr, addr.is_ipv6().then_some(self.dual_stack), self.buffer)
     }
 
     fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -310,6 +363,58 @@ mod tests {
         poll_fn(|cx| six.poll_send_ready(cx)).await.unwrap();
         send_all(&six, from, &batch_of(&[5]));
         assert_eq!(receive(&four, 1).await[0].1, [0; 5]);
+    }
+
+    /// Sends one datagram with a limit of one hop and one without, and returns the limits that the receiver saw.
+    async fn hops_seen(from: &str, to: &str) -> Vec<u32> {
+        let receiver = std::net::UdpSocket::bind(to).unwrap();
+        receiver.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        let (a, mut peer) = (udp(from), receiver.local_addr().unwrap());
+        if from.starts_with("[::]")
+            && let std::net::IpAddr::V4(ip) = peer.ip()
+        {
+            peer.set_ip(ip.to_ipv6_mapped().into());
+        }
+        poll_fn(|cx| a.poll_send_ready(cx)).await.unwrap();
+        let hops = || {
+            let options = SockRef::from(&a.socket);
+            if peer.ip().to_canonical().is_ipv4() { options.ttl_v4() } else { options.unicast_hops_v6() }
+        };
+        let mut batch = batch_of(&[9]);
+        let before = hops().unwrap();
+        batch.set_ttl(3);
+        let seen = a.send_with_hops(peer, 3, || hops()).unwrap();
+        for _ in 0..2 {
+            assert_eq!(a.try_send(peer, &batch, 0).unwrap(), 1);
+            assert_eq!(receiver.recv_from(&mut [0; 99]).unwrap().0, 9);
+            assert_eq!(hops().unwrap(), before);
+            batch = batch_of(&[9]);
+        }
+        vec![before, seen]
+    }
+
+    #[tokio::test]
+    async fn a_hop_limit_is_for_one_batch_and_the_socket_has_its_own_again() {
+        for (from, to) in [("127.0.0.1:0", "127.0.0.1:0"), ("[::1]:0", "[::1]:0"), ("[::]:0", "127.0.0.1:0")]
+        {
+            let hops = hops_seen(from, to).await;
+            assert!(hops[0] > 3 && hops[1] == 3, "{from} to {to}: {hops:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_like_another_has_its_address_family_and_buffers_and_a_port_of_its_own() {
+        for addr in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
+            let one = udp(addr);
+            let other = one.open_like().unwrap();
+            let [mine, others] = [&one, &other].map(|socket| socket.local_addr().unwrap());
+            assert_eq!(mine.ip(), others.ip());
+            assert_ne!(mine.port(), others.port());
+            assert_eq!(one.is_dual_stack(), other.is_dual_stack());
+            assert_eq!(one.granted_buffers(), other.granted_buffers());
+        }
+        let six_only = Udp::bind_as("[::]:0".parse().unwrap(), Some(false), None).unwrap();
+        assert!(!six_only.is_dual_stack() && !six_only.open_like().unwrap().is_dual_stack());
     }
 
     #[tokio::test]

@@ -68,10 +68,13 @@ struct Held {
     owner: Owner,
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "whoever searches for a way through NATs asks for sockets"))]
 impl SocketPool {
     /// Asks for `count` more sockets like this one. Returns how many the driver will be asked for; what becomes of
     /// each, [`next_news`](Self::next_news) tells.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "whoever searches for a way through NATs asks for sockets")
+    )]
     pub(super) fn want(&mut self, owner: Owner, like: SocketId, count: usize) -> usize {
         let count = count.min(EXTRA_MAX.saturating_sub(self.len()));
         self.wanted.extend(std::iter::repeat_n(Wish { like, owner: Some(owner) }, count));
@@ -79,6 +82,7 @@ impl SocketPool {
     }
 
     /// The owner needs this socket no more. Connections that go through it keep it open.
+    #[cfg_attr(not(test), expect(dead_code, reason = "see `want`"))]
     pub(super) fn release(&mut self, socket: SocketId) {
         if let Some(place) = self.held.iter().position(|held| held.socket == socket) {
             self.held.swap_remove(place);
@@ -87,6 +91,7 @@ impl SocketPool {
     }
 
     /// The owner needs no socket any more, and wants to hear of none.
+    #[cfg_attr(not(test), expect(dead_code, reason = "see `want`"))]
     pub(super) fn release_all(&mut self, owner: Owner) {
         self.wanted.retain(|wish| wish.owner != Some(owner));
         self.asked.iter_mut().filter(|wish| wish.owner == Some(owner)).for_each(|wish| wish.owner = None);
@@ -97,6 +102,7 @@ impl SocketPool {
     }
 
     /// What has become of the next wish.
+    #[cfg_attr(not(test), expect(dead_code, reason = "see `want`"))]
     pub(super) fn next_news(&mut self) -> Option<News> {
         self.news.pop_front()
     }
@@ -173,6 +179,34 @@ impl Endpoint {
     /// No socket like that one can be had.
     pub fn socket_refused(&mut self, like: SocketId) {
         self.sockets.refused(like);
+    }
+}
+
+/// For tests of those who open sockets.
+#[cfg(test)]
+impl Endpoint {
+    /// Nobody else.
+    const TESTER: Owner = Owner(u64::MAX);
+
+    /// Asks for `count` more sockets like this one, without a purpose; returns how many will be asked for.
+    pub(crate) fn want_sockets(&mut self, like: SocketId, count: usize) -> usize {
+        self.sockets.want(Self::TESTER, like, count)
+    }
+
+    /// Those that have been opened by now.
+    pub(crate) fn wanted_sockets(&self) -> Vec<SocketId> {
+        let held = self.sockets.held.iter().filter(|held| held.owner == Self::TESTER);
+        held.map(|held| held.socket).collect()
+    }
+
+    /// They are wanted no more.
+    pub(crate) fn release_sockets(&mut self) {
+        self.sockets.release_all(Self::TESTER);
+    }
+
+    /// Sockets beyond the first ones: asked for, held by somebody, or held by connections.
+    pub(crate) fn extra_sockets(&self) -> usize {
+        self.sockets.len()
     }
 }
 

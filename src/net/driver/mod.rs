@@ -7,6 +7,7 @@
 //!
 //! Acks, wake-ups and timer changes happen once per connection and turn, because they are looked at after everything
 //! that was there has been received. Nothing that concerns a single datagram ends the driver: see [`Datagrams`].
+//! Sockets that the endpoint asks for meanwhile are opened and closed before and after it sends.
 
 use std::array;
 use std::fmt;
@@ -20,13 +21,13 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::sync::watch;
 
-use super::clock::{Alarm, Clock};
-use super::counters::{IoCounters, IoCounts};
-use super::socket::{Datagrams, GrantedBuffers, Run};
 use crate::config::Config;
 use crate::error::CloseReason;
+use crate::net::clock::{Alarm, Clock};
+use crate::net::counters::{IoCounters, IoCounts};
+use crate::net::socket::{Datagrams, GrantedBuffers, Run};
 use crate::proto::batch::{Batch, Path, SocketId};
-use crate::proto::endpoint::{Endpoint, Shared};
+use crate::proto::endpoint::{Endpoint, Shared, SocketRequest};
 
 /// Datagrams received from one socket per turn, give or take a run: about a millisecond of work, so about that much
 /// error in the delays that are measured.
@@ -41,6 +42,9 @@ const SMALL: usize = 64;
 
 /// Batches sent between two looks at the clock.
 const BATCHES_PER_CLOCK: usize = 16;
+
+/// Sockets opened per turn: about a millisecond of work too.
+const OPENED_MAX: usize = 32;
 
 /// Turns without pause for other tasks while each of them finds a little.
 const TURNS_MAX: usize = 4;
@@ -60,8 +64,10 @@ const ERRORS_MAX: u32 = 100_000;
 pub struct Driver<S: Datagrams> {
     endpoint: Endpoint,
     shared: Arc<Shared>,
-    /// In the order of their [`SocketId`].
-    sockets: Vec<S>,
+    /// In the order of their [`SocketId`]; a place is empty while it has no socket.
+    sockets: Vec<Option<S>>,
+    /// How many there were at the beginning. Without one of those there is no endpoint; the others come and go.
+    lasting: usize,
     clock: Clock,
     space: ReceiveSpace,
     batch: Batch,
@@ -109,7 +115,8 @@ impl<S: Datagrams> Driver<S> {
             shared: endpoint.shared(),
             endpoint,
             space: ReceiveSpace::for_sockets(&sockets),
-            sockets,
+            lasting: sockets.len(),
+            sockets: sockets.into_iter().map(Some).collect(),
             clock: Clock::start(),
             batch: Batch::new(1),
             unsent: None,
@@ -178,7 +185,9 @@ impl<S: Datagrams> Driver<S> {
         let now = self.clock.now();
         self.endpoint.handle_mail(now);
         self.endpoint.handle_timeout(now);
+        more |= self.open_and_close();
         more |= self.send()?;
+        more |= self.open_and_close();
         self.counters.publish(&self.counts);
         Ok(more)
     }
@@ -186,7 +195,8 @@ impl<S: Datagrams> Driver<S> {
     /// Hands what one socket has received to the endpoint. Returns whether the bound ended it.
     fn receive(&mut self, index: usize) -> io::Result<bool> {
         let Self { endpoint, sockets, space, counts, errors_in_row, .. } = self;
-        let (socket, id) = (&sockets[index], socket_id(index));
+        let Some(socket) = &sockets[index] else { return Ok(false) };
+        let id = socket_id(index);
         let now = self.clock.now();
         let mut chunks = space.memory.chunks_exact_mut(socket.receive_buffer_len().max(1));
         let mut buffers: [IoSliceMut<'_>; BUFFERS_MAX] =
@@ -218,7 +228,7 @@ impl<S: Datagrams> Driver<S> {
                 Err(error) => {
                     *errors_in_row += 1;
                     if is_gone(&error) || *errors_in_row > ERRORS_MAX {
-                        return Err(error);
+                        return self.lose(index, error).map(|()| false);
                     }
                     tracing::trace!(%error, "receiving");
                     counts.receive_errors += 1;
@@ -239,7 +249,8 @@ impl<S: Datagrams> Driver<S> {
                 return Ok(false);
             }
         }
-        self.batch.set_max_segments(self.sockets.iter().map(Datagrams::max_segments).min().unwrap_or(1));
+        let segments = self.sockets.iter().flatten().map(Datagrams::max_segments).min();
+        self.batch.set_max_segments(segments.unwrap_or(1));
         let (mut quarters, mut since_clock) = (0, 0);
         while quarters < 4 * BATCHES_MAX {
             self.batch.clear();
@@ -261,7 +272,12 @@ impl<S: Datagrams> Driver<S> {
     /// Sends what is left of the batch. Returns false if the socket is full; the rest is kept then.
     fn send_batch(&mut self, from: Unsent) -> io::Result<bool> {
         let Unsent { path, mut skip } = from;
-        let socket = &self.sockets[usize::from(path.socket.get())];
+        let index = usize::from(path.socket.get());
+        let Some(socket) = self.sockets.get(index).and_then(Option::as_ref) else {
+            // It broke; whoever uses it will notice that nothing is answered.
+            self.counts.send_errors += 1;
+            return Ok(true);
+        };
         let (total, size, bytes) = (self.batch.len(), self.batch.segment_size(), self.batch.bytes().len());
         let mut may_repeat = true;
         while skip < total {
@@ -277,11 +293,12 @@ impl<S: Datagrams> Driver<S> {
                     self.unsent = Some(Unsent { path, skip });
                     return Ok(false);
                 }
-                Err(error) if is_gone(&error) => return Err(error),
+                Err(error) if is_gone(&error) => return self.lose(index, error).map(|()| true),
                 Err(error) => {
                     tracing::trace!(%error, peer = %path.peer, "sending");
                     self.counts.send_errors += 1;
                     if is_without_way(&error)
+                        && self.batch.ttl().is_none()
                         && let Some(first) = self.batch.datagrams().nth(skip)
                     {
                         self.endpoint.handle_undeliverable(path, first, CloseReason::Unreachable);
@@ -298,18 +315,71 @@ impl<S: Datagrams> Driver<S> {
         Ok(true)
     }
 
+    /// Opens and closes the sockets that the endpoint wants opened and closed. Returns whether there were any.
+    fn open_and_close(&mut self) -> bool {
+        let mut opened = 0;
+        let mut any = false;
+        while opened < OPENED_MAX
+            && let Some(request) = self.endpoint.poll_socket_request()
+        {
+            any = true;
+            match request {
+                SocketRequest::Open { like } => {
+                    opened += 1;
+                    if let Err(error) = self.open(like) {
+                        tracing::debug!(%error, "opening another socket");
+                        self.endpoint.socket_refused(like);
+                    }
+                }
+                SocketRequest::Close(socket) => {
+                    self.unsent = self.unsent.filter(|unsent| unsent.path.socket != socket);
+                    self.sockets[usize::from(socket.get())] = None;
+                }
+            }
+        }
+        any
+    }
+
+    fn open(&mut self, like: SocketId) -> io::Result<()> {
+        let model = self.sockets.get(usize::from(like.get())).and_then(Option::as_ref);
+        let socket = model.ok_or(io::ErrorKind::NotFound)?.open_like()?;
+        let local = socket.local_addr()?;
+        self.space.make_room_for(&socket);
+        let place = usize::from(self.endpoint.socket_opened(like, local).get());
+        if place >= self.sockets.len() {
+            self.sockets.resize_with(place + 1, || None);
+        }
+        self.sockets[place] = Some(socket);
+        Ok(())
+    }
+
+    /// A socket is gone for good. That is the end, unless it is one of those that come and go.
+    fn lose(&mut self, index: usize, error: io::Error) -> io::Result<()> {
+        if index < self.lasting {
+            return Err(error);
+        }
+        tracing::debug!(%error, index, "a socket is gone");
+        self.errors_in_row = 0;
+        self.sockets[index] = None;
+        Ok(())
+    }
+
     /// Waits for something to do. Whatever is found ready is not waited for any more, so a turn has to follow.
-    fn poll_idle(&self, cx: &mut Context<'_>, alarm: &mut Alarm) -> Poll<io::Result<()>> {
+    fn poll_idle(&mut self, cx: &mut Context<'_>, alarm: &mut Alarm) -> Poll<io::Result<()>> {
         if self.shared.register_driver(cx.waker()) {
             return Poll::Ready(Ok(()));
         }
-        for (index, socket) in self.sockets.iter().enumerate() {
-            if socket.poll_recv_ready(cx)?.is_ready() {
-                return Poll::Ready(Ok(()));
-            }
+        for index in 0..self.sockets.len() {
+            let Some(socket) = &self.sockets[index] else { continue };
             let is_full = self.unsent.is_some_and(|unsent| unsent.path.socket == socket_id(index));
-            if is_full && socket.poll_send_ready(cx)?.is_ready() {
-                return Poll::Ready(Ok(()));
+            let mut ready = socket.poll_recv_ready(cx);
+            if is_full && ready.is_pending() {
+                ready = socket.poll_send_ready(cx);
+            }
+            match ready {
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(error)) => return Poll::Ready(self.lose(index, error)),
+                Poll::Pending => {}
             }
         }
         match self.endpoint.poll_timeout() {
@@ -328,7 +398,8 @@ impl<S: Datagrams> Drop for Driver<S> {
 
 impl<S: Datagrams> fmt::Debug for Driver<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addrs: Vec<Option<SocketAddr>> = self.sockets.iter().map(|s| s.local_addr().ok()).collect();
+        let addrs: Vec<Option<SocketAddr>> =
+            self.sockets.iter().map(|socket| socket.as_ref()?.local_addr().ok()).collect();
         f.debug_struct("Driver").field("sockets", &addrs).finish_non_exhaustive()
     }
 }
@@ -343,6 +414,14 @@ impl ReceiveSpace {
     fn for_sockets<S: Datagrams>(sockets: &[S]) -> Self {
         let needs = sockets.iter().map(|socket| Self::count(socket) * socket.receive_buffer_len());
         Self { memory: vec![0; needs.max().unwrap_or(0)], runs: [Run::default(); BUFFERS_MAX] }
+    }
+
+    /// Allocates only for a socket that wants more than those before it.
+    fn make_room_for<S: Datagrams>(&mut self, socket: &S) {
+        let needs = Self::count(socket) * socket.receive_buffer_len();
+        if needs > self.memory.len() {
+            self.memory.resize(needs, 0);
+        }
     }
 
     fn count<S: Datagrams>(socket: &S) -> usize {
@@ -370,3 +449,6 @@ fn is_without_way(error: &io::Error) -> bool {
 fn is_answer_to_another(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset)
 }
+
+#[cfg(test)]
+mod tests;
