@@ -40,6 +40,7 @@ pub mod rendezvous;
 mod sack;
 mod seq;
 mod stamp;
+mod stun;
 mod ticket;
 
 pub use candidate::{CANDIDATES_MAX, Candidate, CandidateError, CandidateKind};
@@ -53,4 +54,5 @@ pub use packet::{DecodeError, Packet};
 pub use sack::{Sack, SackBits};
 pub use seq::{ConnId, SeqNr};
 pub use stamp::{Delay, Timestamp};
+pub use stun::{StunBuf, StunClass, StunDecodeError, StunId, StunMessage};
 pub use ticket::{Ticket, TicketError};
