@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::bell::Bell;
 use super::Outside;
+use super::bell::Bell;
 use crate::proto::endpoint::Handle;
 use crate::sim::flow::{FlowId, Side};
 use crate::sim::program::{App, Leave, Program};

@@ -15,7 +15,7 @@ use super::tables::Sizes;
 use super::{Oracle, Verdict, violated};
 use crate::config::Config;
 use crate::proto::endpoint::{Endpoint, Handle};
-use crate::wire::{ConnId, Kind, Packet};
+use crate::wire::{ConnId, Kind, MarkFlags, Packet};
 
 /// All oracles of a world, and what they have found.
 #[derive(Debug, Default)]
@@ -146,10 +146,15 @@ impl Oracles {
         let pair = &mut self.pairs[index];
         pair.reverse = other;
         pair.least = pair.least.min(least);
-        let mut wrong =
-            pair.ledger.sent(datagram.len(), packet.as_ref()).map_err(|text| (Oracle::Amplification, text));
+        let asks = asks(datagram, packet.as_ref());
+        let mut wrong = match asks {
+            true => Ok(()),
+            false => pair.ledger.sent(datagram.len(), packet.as_ref()),
+        }
+        .map_err(|text| (Oracle::Amplification, text));
         if let Some(packet) = &packet {
             match packet.header.kind {
+                Kind::State if asks => pair.stimuli.spoke(),
                 Kind::State | Kind::Reset => pair.stimuli.answered(&packet.header, caused_by),
                 _ => {
                     pair.stimuli.spoke();
@@ -312,6 +317,21 @@ fn sending_id(packet: &Packet<'_>) -> ConnId {
         _ => packet.header.conn_id,
     }
 }
+
+/// Whether the host speaks of its own accord, and answers nobody: what an application says to its own peers, a question
+/// to a STUN server, or one to somebody who may be the peer of a punch. How much of that there may be is bounded
+/// elsewhere.
+fn asks(datagram: &[u8], packet: Option<&Packet<'_>>) -> bool {
+    let Some(packet) = packet else {
+        let answers_stun = datagram.first() == Some(&1) && datagram.get(4..8) == Some(&STUN_COOKIE);
+        return !answers_stun;
+    };
+    let marked = packet.extensions.mark().is_some_and(|mark| mark.flags.contains(MarkFlags::SIMULTANEOUS));
+    marked && packet.extensions.own_block().ok().flatten().is_some_and(|own| own.txn.is_some())
+}
+
+/// RFC 8489, section 5.
+const STUN_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 
 const fn is_bare(kind: Kind) -> bool {
     matches!(kind, Kind::State | Kind::Reset)

@@ -1,0 +1,15 @@
+//! Two hosts behind boxes of all kinds: whether they find each other, how long that takes, and what they are told if
+//! they do not.
+//!
+//! | variable | what it does |
+//! | --- | --- |
+//! | `SEEDS=1000` | so many worlds for each pair instead of the usual number |
+//! | `SEED=7` | that seed alone |
+//! | `PAIR=symmetric,linux` | that pair alone |
+//! | `THREADS=1` | instead of one for each core |
+//!
+//! A world that fails prints how it was drawn, what went wrong and its last events, and how to run it again.
+
+#![expect(clippy::unwrap_used, reason = "a test that unwraps nothing has failed, and says where")]
+
+mod plain;
