@@ -4,6 +4,7 @@ pub mod batch;
 pub mod congestion;
 pub mod conn;
 pub mod endpoint;
+pub mod message;
 pub mod punch;
 pub mod recv;
 pub mod rendezvous;

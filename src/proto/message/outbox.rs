@@ -1,0 +1,501 @@
+//! What waits to be sent, and whose turn it is.
+//!
+//! A queue for each channel. Packets are composed when they may leave, not before: priorities are strict, channels of
+//! the same priority share by weight (deficit round robin), and what has become old is dropped on the way.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::budget::Budget;
+use super::config::{ChannelConfig, MessageConfig};
+use super::frame::{self, FRAGMENT_HEAD, Verdict, Writer};
+use super::inbox::Told;
+use super::partial::Key;
+use super::slots::{Ledger, Record, What};
+use super::{Fate, MessageId, Mode, Receipt, SendError};
+use crate::time::Instant;
+
+#[derive(Debug)]
+pub(super) struct Outbox {
+    channels: Box<[OutChannel]>,
+    /// Channels by priority, highest first.
+    groups: Vec<Group>,
+    max_message: u32,
+    budget: Option<Budget>,
+    /// Some channel has one, or all together.
+    has_budgets: bool,
+    coalesce: Duration,
+    queued_bytes: usize,
+    /// Since when something waits, unless everything waits for budgets.
+    waiting_since: Option<Instant>,
+    next_id: u64,
+    receipts: VecDeque<Receipt>,
+    flush: bool,
+}
+
+/// Channels of one priority.
+#[derive(Debug)]
+struct Group {
+    priority: u8,
+    channels: Vec<u8>,
+    /// Whose turn it is.
+    turn: usize,
+    /// How many of them have something queued.
+    busy: usize,
+}
+
+#[derive(Debug)]
+struct OutChannel {
+    config: ChannelConfig,
+    group: u8,
+    queue: VecDeque<Queued>,
+    queued_bytes: usize,
+    /// Bytes of the first message that are sent already.
+    progress: u32,
+    /// Number of the next message.
+    next: u32,
+    deficit: i32,
+    budget: Option<Budget>,
+    /// Messages sent in several fragments, about which the peer has said nothing.
+    split: BTreeMap<u32, MessageId>,
+    counters: OutCounters,
+}
+
+/// Of one channel.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OutCounters {
+    pub(super) queued: u64,
+    pub(super) sent: u64,
+    pub(super) bytes: u64,
+    pub(super) delivered: u64,
+    pub(super) lost: u64,
+    pub(super) dropped: u64,
+}
+
+#[derive(Debug)]
+struct Queued {
+    id: MessageId,
+    bytes: Bytes,
+    /// Not to be sent after this.
+    until: Option<Instant>,
+}
+
+/// Ours: what a queued message costs besides its bytes.
+const QUEUED_COST: usize = size_of::<Queued>();
+/// Ours: bytes that a channel of weight 1 may send per round.
+const QUANTUM: i32 = 512;
+/// Ours: a fragment smaller than this is not worth its head.
+const FRAGMENT_MIN: usize = 64;
+/// Ours: receipts that wait to be looked at; the oldest is dropped beyond it.
+const RECEIPTS_MAX: usize = 1 << 16;
+
+impl Outbox {
+    pub(super) fn new(config: &MessageConfig) -> Self {
+        let mut groups: Vec<Group> = Vec::new();
+        let mut priorities: Vec<u8> = config.channels.iter().map(|channel| channel.priority).collect();
+        priorities.sort_unstable_by(|a, b| b.cmp(a));
+        priorities.dedup();
+        groups.extend(priorities.into_iter().map(|priority| Group {
+            priority,
+            channels: Vec::new(),
+            turn: 0,
+            busy: 0,
+        }));
+        let channels = config.channels.iter().enumerate().map(|(index, channel)| {
+            let group = groups.iter().position(|group| group.priority == channel.priority).unwrap_or(0);
+            groups[group].channels.push(index as u8);
+            OutChannel::new(*channel, group as u8)
+        });
+        Self {
+            channels: channels.collect(),
+            groups,
+            max_message: config.max_message,
+            budget: config.budget.map(Budget::new),
+            has_budgets: config.budget.is_some() || config.channels.iter().any(|one| one.budget.is_some()),
+            coalesce: config.coalesce,
+            queued_bytes: 0,
+            waiting_since: None,
+            next_id: 0,
+            receipts: VecDeque::new(),
+            flush: false,
+        }
+    }
+
+    /// Takes a message.
+    pub(super) fn push(&mut self, now: Instant, channel: u8, bytes: Bytes) -> Result<MessageId, SendError> {
+        let Some(out) = self.channels.get_mut(usize::from(channel)) else {
+            return Err(SendError::NoSuchChannel(bytes));
+        };
+        if bytes.len() > self.max_message as usize {
+            return Err(SendError::TooLong(bytes));
+        }
+        if out.queued_bytes >= out.config.queue_bytes as usize {
+            return Err(SendError::Full(bytes));
+        }
+        let id = MessageId(self.next_id);
+        self.next_id += 1;
+        let cost = bytes.len() + QUEUED_COST;
+        out.queued_bytes += cost;
+        self.queued_bytes += cost;
+        out.counters.queued += 1;
+        if out.queue.is_empty() {
+            self.groups[usize::from(out.group)].busy += 1;
+        }
+        let until = out.config.time_to_live.map(|time| now + time);
+        out.queue.push_back(Queued { id, bytes, until });
+        self.waiting_since.get_or_insert(now);
+        Ok(id)
+    }
+
+    pub(super) fn has_room(&self, channel: u8) -> bool {
+        let channel = self.channels.get(usize::from(channel));
+        channel.is_some_and(|channel| channel.queued_bytes < channel.config.queue_bytes as usize)
+    }
+
+    /// Bytes that wait, with what it costs to keep them.
+    pub(super) const fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    pub(super) fn channel_queued_bytes(&self, channel: usize) -> Option<usize> {
+        self.channels.get(channel).map(|channel| channel.queued_bytes)
+    }
+
+    /// What is queued goes out without waiting for company.
+    pub(super) const fn flush(&mut self) {
+        self.flush = true;
+    }
+
+    /// When something may be sent; `None` if nothing waits. A full packet has so many bytes.
+    pub(super) fn ready_at(&self, full: usize) -> Option<Instant> {
+        let since = self.waiting_since?;
+        let company = match self.flush || self.coalesce.is_zero() || self.queued_bytes >= full {
+            true => Instant::ZERO,
+            false => since + self.coalesce,
+        };
+        if !self.has_budgets {
+            return Some(company);
+        }
+        let ready = |budget: Option<Budget>| budget.map_or(Instant::ZERO, |budget| budget.ready_at());
+        let busy = self.channels.iter().filter(|channel| !channel.queue.is_empty());
+        let channel = busy.map(|channel| ready(channel.budget)).min()?;
+        Some(channel.max(ready(self.budget)).max(company))
+    }
+
+    #[cfg(test)]
+    pub(super) fn idle_bytes(&self) -> usize {
+        // And one byte in the list of its priority.
+        size_of_val(&*self.channels) + self.channels.len()
+    }
+
+    /// Throws everything away.
+    pub(super) fn clear(&mut self) {
+        for channel in &mut self.channels {
+            channel.queue = VecDeque::new();
+            channel.queued_bytes = 0;
+            channel.progress = 0;
+            channel.split.clear();
+        }
+        self.groups.iter_mut().for_each(|group| group.busy = 0);
+        self.queued_bytes = 0;
+        self.waiting_since = None;
+    }
+
+    /// The next thing that is known about a message for good.
+    pub(super) fn next_receipt(&mut self) -> Option<Receipt> {
+        self.receipts.pop_front()
+    }
+
+    pub(super) fn has_receipts(&self) -> bool {
+        !self.receipts.is_empty()
+    }
+
+    /// The peer says what became of a message that came to it in several fragments.
+    pub(super) fn on_told(&mut self, told: Told) {
+        let Some(channel) = self.channels.get_mut(usize::from(told.channel)) else { return };
+        let Some(id) = channel.split.remove(&told.number) else { return };
+        let fate = match told.verdict {
+            Verdict::Delivered => Fate::Delivered,
+            Verdict::Dropped => Fate::Lost,
+        };
+        self.settle(Receipt { channel: told.channel, id, fate });
+    }
+
+    pub(super) fn channel_counters(&self, channel: usize) -> Option<OutCounters> {
+        self.channels.get(channel).map(|channel| channel.counters)
+    }
+}
+
+/// Composing packets.
+impl Outbox {
+    /// Adds frames to the packet, up to `room` bytes of it.
+    pub(super) fn compose(&mut self, now: Instant, room: usize, packet: &mut Composition) {
+        for group in 0..self.groups.len() {
+            if self.budget.is_some_and(|budget| !budget.admits(now)) {
+                break;
+            }
+            let before = packet.bytes.len();
+            let filled = self.compose_group(now, group, room, packet);
+            if let Some(budget) = &mut self.budget
+                && packet.bytes.len() > before
+            {
+                budget.take(now, packet.bytes.len() - before);
+            }
+            if filled {
+                break;
+            }
+        }
+        // What is left waits anew.
+        self.waiting_since = (self.queued_bytes > 0).then_some(now);
+        self.flush &= self.queued_bytes > 0;
+    }
+
+    /// One priority's turn. Returns whether the packet is full.
+    fn compose_group(&mut self, now: Instant, group: usize, room: usize, packet: &mut Composition) -> bool {
+        // Who did not fit goes first next time, or small messages of others would always be before it.
+        let mut crowded = None;
+        let (mut idle, count) = (0, self.groups[group].channels.len());
+        while self.groups[group].busy > 0 && idle < count {
+            let turn = self.groups[group].turn;
+            let index = self.groups[group].channels[turn];
+            let outcome = self.compose_channel(now, index, room, packet);
+            if outcome == Turn::Filled {
+                self.groups[group].turn = crowded.unwrap_or(turn);
+                return true;
+            }
+            if outcome == Turn::Crowded {
+                crowded.get_or_insert(turn);
+            }
+            idle = if outcome == Turn::Sent { 0 } else { idle + 1 };
+            self.groups[group].turn = (turn + 1) % count;
+        }
+        if let Some(turn) = crowded {
+            self.groups[group].turn = turn;
+        }
+        false
+    }
+
+    /// One channel's turn: as much as its share allows.
+    fn compose_channel(&mut self, now: Instant, index: u8, room: usize, packet: &mut Composition) -> Turn {
+        self.drop_stale(now, index);
+        let channel = &mut self.channels[usize::from(index)];
+        if channel.queue.is_empty() || channel.budget.is_some_and(|budget| !budget.admits(now)) {
+            channel.deficit = 0;
+            return Turn::Nothing;
+        }
+        if channel.deficit <= 0 {
+            channel.deficit += QUANTUM * i32::from(channel.config.weight);
+        }
+        let mut outcome = Turn::Nothing;
+        while channel.deficit > 0 {
+            match channel.next(room - packet.bytes.len(), room) {
+                Next::Frame(what, len) => {
+                    self.queued_bytes -= channel.write(now, index, what, len, packet);
+                    outcome = Turn::Sent;
+                }
+                Next::Nothing => {
+                    channel.deficit = 0;
+                    break;
+                }
+                Next::Crowded => return if outcome == Turn::Sent { outcome } else { Turn::Crowded },
+                Next::Filled => return Turn::Filled,
+            }
+        }
+        if channel.queue.is_empty() {
+            self.groups[usize::from(channel.group)].busy -= 1;
+        }
+        outcome
+    }
+
+    /// Drops what is older than it may be, and of sequenced channels all but the newest.
+    fn drop_stale(&mut self, now: Instant, index: u8) {
+        let channel = &mut self.channels[usize::from(index)];
+        let sequenced = channel.config.mode.is_sequenced();
+        while channel.progress == 0
+            && let Some(first) = channel.queue.front()
+        {
+            let fate = match first.until {
+                Some(until) if until < now => Fate::Expired,
+                _ if sequenced && channel.queue.len() > 1 => Fate::Superseded,
+                _ => break,
+            };
+            let receipt = Receipt { channel: index, id: first.id, fate };
+            self.queued_bytes -= channel.pop();
+            if channel.queue.is_empty() {
+                self.groups[usize::from(channel.group)].busy -= 1;
+            }
+            channel.counters.note(fate);
+            note(&mut self.receipts, receipt);
+        }
+    }
+}
+
+impl Ledger for Outbox {
+    fn newest(&self, channel: u8) -> u32 {
+        let channel = &self.channels[usize::from(channel)];
+        if channel.progress > 0 { channel.next } else { channel.next.wrapping_sub(1) }
+    }
+
+    fn settle(&mut self, receipt: Receipt) {
+        self.channels[usize::from(receipt.channel)].counters.note(receipt.fate);
+        note(&mut self.receipts, receipt);
+    }
+
+    fn lose_fragment(&mut self, index: u8, number: u32) {
+        let channel = &mut self.channels[usize::from(index)];
+        let Some(id) = channel.split.remove(&number) else { return };
+        if channel.progress > 0 && channel.next == number {
+            // The rest of it is of no use to anybody.
+            channel.progress = 0;
+            channel.next = channel.next.wrapping_add(1);
+            self.queued_bytes -= channel.pop();
+            if channel.queue.is_empty() {
+                self.groups[usize::from(channel.group)].busy -= 1;
+            }
+        }
+        self.settle(Receipt { channel: index, id, fate: Fate::Lost });
+    }
+}
+
+/// A packet that is being made.
+#[derive(Debug, Default)]
+pub(super) struct Composition {
+    pub(super) bytes: Vec<u8>,
+    /// What is in it.
+    pub(super) records: Vec<Record>,
+}
+
+impl Composition {
+    /// Adds what is to be said about the peer's messages.
+    pub(super) fn add_verdict(&mut self, mode: Mode, (channel, number): Key, verdict: Verdict) {
+        let from = self.bytes.len();
+        Writer { out: &mut self.bytes }.receipt(mode, channel, number, verdict);
+        self.note(MessageId(u64::MAX), (mode, channel, number), What::Receipt, from);
+    }
+
+    fn note(&mut self, id: MessageId, (mode, channel, number): (Mode, u8, u32), what: What, from: usize) {
+        let place = (from as u16, self.bytes.len() as u16);
+        self.records.push(Record { id, number, mode, channel, what, place });
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.records.clear();
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.bytes.capacity() + self.records.capacity() * size_of::<Record>()
+    }
+}
+
+/// What a channel's turn came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Sent,
+    /// There is nothing, or nothing that may be sent now.
+    Nothing,
+    /// The next message needs more room than this packet has left.
+    Crowded,
+    /// The packet is full.
+    Filled,
+}
+
+/// The next frame of a channel.
+enum Next {
+    /// With so many bytes of the message.
+    Frame(What, usize),
+    Nothing,
+    Crowded,
+    Filled,
+}
+
+impl OutChannel {
+    fn new(config: ChannelConfig, group: u8) -> Self {
+        Self {
+            config,
+            group,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            progress: 0,
+            next: 0,
+            deficit: 0,
+            budget: config.budget.map(Budget::new),
+            split: BTreeMap::new(),
+            counters: OutCounters::default(),
+        }
+    }
+
+    /// What to put into a packet with `free` bytes left, of `room` in all.
+    fn next(&self, free: usize, room: usize) -> Next {
+        let Some(first) = self.queue.front() else { return Next::Nothing };
+        let rest = first.bytes.len() - self.progress as usize;
+        let whole = frame::whole_len(first.bytes.len());
+        if self.progress == 0 && whole <= free {
+            Next::Frame(What::Whole, rest)
+        } else if self.progress == 0 && whole <= room {
+            Next::Crowded
+        } else if free >= FRAGMENT_HEAD + FRAGMENT_MIN.min(rest) {
+            Next::Frame(What::Fragment, rest.min(free - FRAGMENT_HEAD))
+        } else {
+            Next::Filled
+        }
+    }
+
+    /// Writes that frame. Returns the bytes that wait no more.
+    fn write(&mut self, now: Instant, index: u8, what: What, len: usize, packet: &mut Composition) -> usize {
+        let Some(first) = self.queue.front() else { return 0 };
+        let (from, mode, number) = (packet.bytes.len(), self.config.mode, self.next);
+        let (id, total) = (first.id, first.bytes.len() as u32);
+        let mut writer = Writer { out: &mut packet.bytes };
+        if what == What::Whole {
+            writer.whole(mode, index, number, &first.bytes);
+        } else {
+            let begin = self.progress as usize;
+            writer.fragment((mode, index, number), self.progress, total, &first.bytes[begin..begin + len]);
+            if self.progress == 0 {
+                self.split.insert(number, id);
+            }
+        }
+        packet.note(id, (mode, index, number), what, from);
+        let written = packet.bytes.len() - from;
+        self.deficit = self.deficit.saturating_sub(written as i32);
+        if let Some(budget) = &mut self.budget {
+            budget.take(now, written);
+        }
+        self.progress += len as u32;
+        if self.progress < total {
+            return 0;
+        }
+        self.counters.sent += 1;
+        self.counters.bytes += u64::from(total);
+        self.next = self.next.wrapping_add(1);
+        self.progress = 0;
+        self.pop()
+    }
+
+    fn pop(&mut self) -> usize {
+        let Some(first) = self.queue.pop_front() else { return 0 };
+        let cost = first.bytes.len() + QUEUED_COST;
+        self.queued_bytes -= cost;
+        cost
+    }
+}
+
+impl OutCounters {
+    const fn note(&mut self, fate: Fate) {
+        match fate {
+            Fate::Delivered => self.delivered += 1,
+            Fate::Lost => self.lost += 1,
+            Fate::Expired | Fate::Superseded => self.dropped += 1,
+        }
+    }
+}
+
+fn note(receipts: &mut VecDeque<Receipt>, receipt: Receipt) {
+    if receipts.len() >= RECEIPTS_MAX {
+        receipts.pop_front();
+    }
+    receipts.push_back(receipt);
+}

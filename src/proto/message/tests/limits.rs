@@ -1,0 +1,113 @@
+//! What a hostile peer's frames can and cannot do.
+
+use super::super::frame::{Verdict, Writer};
+use super::*;
+
+fn whole(mode: Mode, channel: u8, number: u32, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    Writer { out: &mut out }.whole(mode, channel, number, payload);
+    out
+}
+
+fn fragment(mode: Mode, channel: u8, number: u32, offset: u32, total: u32) -> Vec<u8> {
+    let mut out = Vec::new();
+    Writer { out: &mut out }.fragment((mode, channel, number), offset, total, &[1]);
+    out
+}
+
+/// Takes packets as a connection would; returns how many were refused.
+fn feed(messages: &mut Messages, limit: usize, packets: impl Iterator<Item = Vec<u8>>) -> usize {
+    let mut refused = 0;
+    for packet in packets {
+        if messages.admits(&packet, limit) {
+            messages.accept(Instant::ZERO, &packet);
+        } else {
+            refused += 1;
+        }
+        assert!(messages.held_bytes() <= 2 * limit + ROOM, "{} of {limit}", messages.held_bytes());
+    }
+    refused
+}
+
+const LIMIT: usize = 256 << 10;
+
+#[test]
+fn floods_of_fragments_stay_within_the_limits() {
+    let config = MessageConfig::default().assembly_messages(64);
+    let mut messages = Messages::new(&config);
+    let flood = (0..100_000).map(|number| fragment(Mode::Unreliable, 0, number, 0, 1 << 20));
+    assert_eq!(feed(&mut messages, LIMIT, flood), 0);
+    assert!(messages.held_bytes() < 64 * 300);
+    assert!(messages.stats().unassembled > 90_000);
+    let mut messages = Messages::new(&config);
+    let flood = (0..1000).map(|number| fragment(Mode::ReliableUnordered, 2, number, 0, 1 << 20));
+    assert_eq!(feed(&mut messages, LIMIT, flood), 1000 - 64, "reliable ones wait at the sender");
+    let rest = (0..64).map(|number| fragment(Mode::ReliableUnordered, 2, number, 1, 1 << 20));
+    assert_eq!(feed(&mut messages, LIMIT, rest), 0, "those that have begun go on");
+}
+
+#[test]
+fn fragments_of_one_byte_cost_their_sender_the_window() {
+    let mut messages = Messages::new(&MessageConfig::default());
+    let crumbs = (0..100_000).map(|offset| fragment(Mode::ReliableUnordered, 2, 0, 2 * offset, 1 << 20));
+    let refused = feed(&mut messages, LIMIT, crumbs);
+    assert!(refused > 95_000, "{refused}");
+}
+
+#[test]
+fn ordered_messages_that_leave_a_gap_stay_within_the_limit_and_the_gap_can_be_closed() {
+    let mut messages = Messages::new(&MessageConfig::default());
+    let ahead = (1..100_000).map(|number| whole(Mode::ReliableOrdered, 3, number, &[7; 100]));
+    assert!(feed(&mut messages, LIMIT, ahead) > 90_000);
+    assert!(messages.receive().is_none());
+    let first = whole(Mode::ReliableOrdered, 3, 0, b"first");
+    assert!(messages.admits(&first, LIMIT + LIMIT / 16), "what closes a gap has room of its own");
+    messages.accept(Instant::ZERO, &first);
+    assert_eq!(messages.receive().unwrap().bytes, "first");
+    assert!(std::iter::from_fn(|| messages.receive()).filter(|m| m.bytes.len() == 100).count() > 1000);
+    assert_eq!(messages.held_bytes(), 0);
+}
+
+/// P4: one crafted packet made the receiver panic. N6: a count of nought was a message.
+#[test]
+fn p4_n6_what_makes_no_sense_is_counted_and_changes_nothing() {
+    let mut messages = Messages::new(&MessageConfig::default().max_message(1000));
+    let packets = [
+        vec![0xFF; 40],
+        whole(Mode::Unreliable, 5, 0, b"no such channel"),
+        whole(Mode::ReliableOrdered, 0, 0, b"another mode"),
+        whole(Mode::Unreliable, 0, 0, &[1; 1001]),
+        fragment(Mode::Unreliable, 0, 0, 0, 1001),
+        whole(Mode::ReliableOrdered, 3, 1 << 25, b"far ahead"),
+        fragment(Mode::ReliableUnordered, 2, 5, 3, 9),
+        fragment(Mode::ReliableUnordered, 2, 5, 3, 9),
+        fragment(Mode::ReliableUnordered, 2, 5, 4, 8),
+    ];
+    assert_eq!(feed(&mut messages, LIMIT, packets.into_iter()), 0);
+    assert!(messages.receive().is_none());
+    let stats = messages.stats();
+    assert_eq!((stats.malformed, stats.wrong_channel, stats.too_long), (1, 2, 2));
+    assert_eq!((stats.out_of_range, stats.overlapping), (1, 2));
+}
+
+#[test]
+fn receipts_for_what_was_never_sent_change_nothing() {
+    let mut messages = Messages::new(&MessageConfig::default());
+    let mut out = Vec::new();
+    for number in 0..100 {
+        Writer { out: &mut out }.receipt(Mode::ReliableUnordered, 2, number, Verdict::Delivered);
+    }
+    messages.accept(Instant::ZERO, &out);
+    assert_eq!(messages.next_receipt(), None);
+}
+
+#[test]
+fn an_idle_channel_costs_less_than_256_bytes() {
+    let memory = |channels: usize| {
+        let config = MessageConfig::new(vec![ChannelConfig::new(Mode::ReliableOrdered); channels]);
+        let messages = Messages::new(&config);
+        messages.idle_bytes()
+    };
+    let each = (memory(256) - memory(16)) / 240;
+    assert!(each <= 256, "{each} bytes");
+}
