@@ -1,7 +1,5 @@
 //! What a connection sends, packet by packet, against what it may send.
 
-use std::collections::BTreeMap;
-
 use ebbtide::proto::conn::ConnIds;
 use ebbtide::wire::{HEADER_LEN, Header, Kind, Packet, SeqNr};
 
@@ -17,7 +15,8 @@ pub(crate) struct Outgoing {
     first: SeqNr,
     /// Number of the next new packet.
     next: SeqNr,
-    cut: BTreeMap<u16, Cut>,
+    /// From `first` on; no input makes so many that numbers come round.
+    cut: Vec<Cut>,
     cut_bytes: usize,
     /// A full packet that later ones have overtaken, so that a peer which acknowledges it gives itself away.
     kept_back: Option<SeqNr>,
@@ -53,7 +52,7 @@ impl Outgoing {
             window_max: u32::try_from(window_max).unwrap_or(u32::MAX),
             first,
             next: first,
-            cut: BTreeMap::new(),
+            cut: Vec::new(),
             cut_bytes: 0,
             kept_back: None,
             fin: None,
@@ -115,7 +114,8 @@ impl Outgoing {
             self.cut(kind, payload.len());
         }
         self.kept_back = self.kept_back.filter(|kept| *kept != seq);
-        let cut = self.cut.get_mut(&seq.get()).unwrap_or_else(|| panic!("{seq} out of turn"));
+        let place = usize::from(seq.get().wrapping_sub(self.first.get()));
+        let cut = self.cut.get_mut(place).unwrap_or_else(|| panic!("{seq} out of turn"));
         let Cut { from, len, round } = *cut;
         assert!(round < self.round.number, "{seq} was sent twice at once");
         cut.round = self.round.number;
@@ -132,7 +132,7 @@ impl Outgoing {
             self.fin = Some(self.next);
         }
         let cut = Cut { from: self.cut_bytes, len, round: self.round.number - 1 };
-        self.cut.insert(self.next.get(), cut);
+        self.cut.push(cut);
         self.cut_bytes += len;
         assert!(self.cut_bytes <= self.written, "bytes that nobody wrote");
         self.next = self.next.next();
