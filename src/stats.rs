@@ -146,6 +146,11 @@ pub struct SocketStats {
     pub resets_withheld: u64,
     /// Foreign datagrams delivered to whoever shares the port.
     pub foreign_received: u64,
+    /// STUN questions of others answered.
+    pub stun_answered: u64,
+    /// STUN questions of others that were not answered, because the answer would have been longer, or there were too
+    /// many.
+    pub stun_withheld: u64,
     /// Datagrams dropped, by reason.
     pub dropped: DropStats,
 }

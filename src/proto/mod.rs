@@ -9,4 +9,5 @@ pub mod punch;
 pub mod recv;
 pub mod rendezvous;
 pub mod send;
+pub mod stun;
 mod sync;

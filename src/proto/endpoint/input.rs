@@ -15,7 +15,7 @@ use crate::proto::conn::Connection;
 use crate::stats::DropStats;
 use crate::storage::Key;
 use crate::time::Instant;
-use crate::wire::{ConnId, Kind, Packet, SeqNr};
+use crate::wire::{ConnId, Kind, Packet, SeqNr, StunMessage};
 
 impl Endpoint {
     /// Takes datagrams of `stride` bytes, laid end to end (the last may be shorter), that arrived on one path.
@@ -32,13 +32,22 @@ impl Endpoint {
         // A run without bytes is one datagram without any.
         let mut next = Some(datagrams.next().unwrap_or_default());
         while let Some(datagram) = next {
+            if self.may_be_stun(datagram) && self.take_stun(now, path, datagram) {
+                next = datagrams.next();
+                continue;
+            }
             next = match Packet::decode(datagram) {
-                Ok(packet) if is_ordinary(&packet) => self.deliver(now, path, &packet, &mut datagrams),
+                Ok(packet) if is_ordinary(&packet) => {
+                    self.deliver(now, path, (datagram, &packet), &mut datagrams)
+                }
                 other => {
                     match other {
                         Ok(packet) if packet.header.kind == Kind::Syn => self.handle_syn(now, path, &packet),
                         Ok(packet) => self.handle_reset(now, path, &packet),
-                        Err(error) if error.is_utp() => self.drop_counted(|dropped| dropped.malformed += 1),
+                        // An answer to the STUN of somebody who shares the port begins like uTP.
+                        Err(error) if error.is_utp() && !StunMessage::is_shaped(datagram) => {
+                            self.drop_counted(|dropped| dropped.malformed += 1)
+                        }
                         Err(_) => self.shared.deliver_foreign(path, datagram),
                     }
                     datagrams.next()
@@ -53,7 +62,7 @@ impl Endpoint {
         &mut self,
         now: Instant,
         path: Path,
-        packet: &Packet<'_>,
+        (datagram, packet): (&[u8], &Packet<'_>),
         behind: &mut Chunks<'a, u8>,
     ) -> Option<&'a [u8]> {
         let id = packet.header.conn_id;
@@ -67,13 +76,20 @@ impl Endpoint {
             None => None,
         };
         let Some((key, entry)) = entry else {
-            self.handle_stranger(now, path, packet);
+            match StunMessage::is_shaped(datagram) {
+                true => self.shared.deliver_foreign(path, datagram),
+                false => self.handle_stranger(now, path, packet),
+            }
             return behind.next();
         };
+        let stun = self.stun.is_active();
         let mut inner = entry.cell.lock();
         let mut dropped = u64::from(!inner.handle_packet(now, packet));
         let other = loop {
             let Some(datagram) = behind.next() else { break None };
+            if stun && StunMessage::is_shaped(datagram) {
+                break Some(datagram);
+            }
             match Packet::decode(datagram) {
                 Ok(packet) if is_ordinary(&packet) && packet.header.conn_id == id => {
                     dropped += u64::from(!inner.handle_packet(now, &packet));
@@ -88,6 +104,11 @@ impl Endpoint {
             self.drop_counted(|stats| stats.out_of_memory += dropped);
         }
         other
+    }
+
+    /// Whether somebody here waits for STUN, and this looks like it.
+    fn may_be_stun(&self, datagram: &[u8]) -> bool {
+        self.stun.is_active() && StunMessage::is_shaped(datagram)
     }
 
     /// A SYN on the ids of a connection that we have: a repetition gets the same answer again. Anything else is

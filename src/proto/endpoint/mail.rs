@@ -43,6 +43,12 @@ impl Endpoint {
         for Decision { key, verdict } in mail.decisions.drain(..) {
             self.decide(now, key, verdict);
         }
+        for ask in mail.asks.drain(..) {
+            self.begin_to_ask(now, ask);
+        }
+        if let Some(serve) = mail.serve_stun.take() {
+            self.serve_stun(serve);
+        }
         // Last, so that what was asked for before the end is still begun.
         if mem::take(&mut mail.closing) && self.closing == Closing::No {
             self.begin_close(now);

@@ -16,6 +16,7 @@ use super::cell::Cell;
 use super::dial::Dial;
 use super::foreign::Foreign;
 use super::incoming::Offer;
+use super::reflect::Ask;
 use super::shared::Shared;
 use super::sockets::Sockets;
 use super::waiters::{Interest, Waiters};
@@ -62,6 +63,10 @@ pub(super) struct Mail {
     pub(super) decisions: Vec<Decision>,
     /// Never longer than `Config::foreign_queue`.
     pub(super) foreign: VecDeque<Foreign>,
+    /// Questions to STUN servers.
+    pub(super) asks: Vec<Ask>,
+    /// Whether others' questions are answered from now on, if that is to change.
+    pub(super) serve_stun: Option<bool>,
     /// No new connections; the old ones end.
     pub(super) closing: bool,
 }

@@ -35,11 +35,13 @@ mod mail;
 mod mailbox;
 mod pool;
 mod ready;
+mod reflect;
 mod resets;
 mod routes;
 mod shared;
 mod sockets;
 mod sources;
+mod stun;
 mod syn;
 mod timers;
 mod waiters;
@@ -61,6 +63,7 @@ pub use self::foreign::{Foreign, ForeignError};
 pub use self::handle::{Handle, WriteError};
 pub use self::incoming::Incoming;
 pub use self::pool::SocketRequest;
+pub use self::reflect::{Reflecting, Surveying};
 pub use self::shared::{Lease, Shared};
 
 use self::answers::Answers;
@@ -74,9 +77,11 @@ use self::ready::{Queued, Ready};
 use self::resets::Resets;
 use self::routes::Routes;
 use self::sources::Sources;
+use self::stun::Stun;
 use self::timers::{Armed, Fired, Timers};
 use self::waiters::wake_all;
 use super::batch::{Batch, Path, SocketId};
+use super::stun::StunError;
 use crate::config::Config;
 use crate::error::CloseReason;
 use crate::stats::SocketStats;
@@ -107,11 +112,12 @@ pub struct Endpoint {
     answers: Answers,
     /// Sockets beyond the first ones.
     sockets: SocketPool,
+    stun: Stun,
     /// When to look for connections that nobody accepts, if there are any.
     unaccepted_until: Option<Instant>,
     /// Foreign datagrams to be sent.
     foreign: VecDeque<Foreign>,
-    /// Answers, foreign datagrams and connections take turns.
+    /// Answers, STUN, foreign datagrams and connections take turns.
     turn: Turn,
     closing: Closing,
     /// Kept for its memory.
@@ -149,6 +155,7 @@ enum Started {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     Answers,
+    Stun,
     Foreign,
     Connections,
 }
@@ -190,6 +197,7 @@ impl Endpoint {
             turn: Turn::Answers,
             answers: Answers::default(),
             sockets: SocketPool::default(),
+            stun: Stun::default(),
             unaccepted_until: None,
             closing: Closing::No,
             mail: Mail::default(),
@@ -256,6 +264,8 @@ impl Endpoint {
         self.timers.clear();
         self.answers.clear();
         self.sockets.clear();
+        mail.asks.iter().for_each(|ask| ask.asking.end(Err(StunError::Closed), &mut self.woken));
+        self.end_questions();
         self.sources.clear();
         self.unaccepted_until = None;
         self.foreign.clear();
@@ -300,6 +310,7 @@ impl Endpoint {
             self.publish_sizes();
         }
         self.expire_unaccepted(now);
+        self.time_out_questions(now);
         if matches!(self.closing, Closing::Until(deadline) if deadline <= now) {
             self.abort_all();
         }
@@ -313,7 +324,8 @@ impl Endpoint {
             _ => None,
         };
         let backlog = self.backlog.next_expiry(self.config.connect_timeout);
-        [self.timers.next(), backlog, self.unaccepted_until, closing].into_iter().flatten().min()
+        let stun = self.stun.next_timeout();
+        [self.timers.next(), backlog, self.unaccepted_until, closing, stun].into_iter().flatten().min()
     }
 }
 
@@ -321,19 +333,21 @@ impl Endpoint {
 impl Endpoint {
     /// Fills `batch` for one path and says for which, or `None` if there is nothing to send.
     ///
-    /// Connections take turns, a batch each, and as a whole with answers and foreign datagrams, so that a flood of
-    /// what has to be answered takes two thirds of the batches at most. Tasks whose connection has something for them
+    /// Connections take turns, a batch each, and as a whole with answers, STUN and foreign datagrams, so that a flood
+    /// of what has to be answered takes three quarters of the batches at most. Tasks whose connection has something for them
     /// are woken from here.
     pub fn poll_transmit(&mut self, now: Instant, batch: &mut Batch) -> Option<Path> {
         batch.clear();
-        for _ in 0..3 {
+        for _ in 0..4 {
             let path = match self.turn {
                 Turn::Answers => self.answers.write(now, batch),
+                Turn::Stun => self.stun.write(now, batch),
                 Turn::Foreign => self.write_foreign(batch),
                 Turn::Connections => self.write_connection(now, batch),
             };
             self.turn = match self.turn {
-                Turn::Answers => Turn::Foreign,
+                Turn::Answers => Turn::Stun,
+                Turn::Stun => Turn::Foreign,
                 Turn::Foreign => Turn::Connections,
                 Turn::Connections => Turn::Answers,
             };
@@ -350,7 +364,7 @@ impl Endpoint {
     /// Whether [`poll_transmit`](Self::poll_transmit) has somebody to visit.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.ready.is_empty() || !self.answers.is_empty() || !self.foreign.is_empty()
+        !self.ready.is_empty() || !self.answers.is_empty() || !self.foreign.is_empty() || self.stun.has_work()
     }
 
     fn write_connection(&mut self, now: Instant, batch: &mut Batch) -> Option<Path> {

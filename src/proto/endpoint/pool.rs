@@ -163,6 +163,7 @@ impl Endpoint {
         let routes = &self.routes;
         if let Some(socket) = self.sockets.take_released(|socket| routes.use_socket(socket)) {
             self.answers.forget(socket);
+            self.stun.forget(socket);
             self.shared.remove_socket(socket);
             return Some(SocketRequest::Close(socket));
         }
@@ -183,7 +184,7 @@ impl Endpoint {
 }
 
 /// For tests of those who open sockets.
-#[cfg(test)]
+#[cfg(all(test, feature = "tokio"))]
 impl Endpoint {
     /// Nobody else.
     const TESTER: Owner = Owner(u64::MAX);

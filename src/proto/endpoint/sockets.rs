@@ -74,12 +74,28 @@ impl Sockets {
             let index = self.list.iter().position(usable)?;
             u16::try_from(index).ok().map(SocketId::new)
         };
-        if let Some(socket) = found(&|local| local.addr.is_ipv4() == peer.is_ipv4()) {
-            return Some(Path { socket, peer: normal(peer) });
+        let socket = found(&|local| local.addr.is_ipv4() == peer.is_ipv4())
+            .or_else(|| found(&|local| reached(local, peer).is_some()))?;
+        self.path_via(socket, peer)
+    }
+
+    /// The way to a peer through this socket, if there is one.
+    pub(super) fn path_via(&self, socket: SocketId, peer: SocketAddr) -> Option<Path> {
+        let peer = canonical(peer);
+        if !is_answerable(peer) {
+            return None;
         }
-        let IpAddr::V4(ip) = peer.ip() else { return None };
-        let socket = found(&|local| local.dual_stack)?;
-        Some(Path { socket, peer: SocketAddr::new(ip.to_ipv6_mapped().into(), peer.port()) })
+        let peer = reached(self.get(socket)?, peer)?;
+        Some(Path { socket, peer })
+    }
+}
+
+/// The address in the form in which this socket takes it, if it reaches it at all.
+fn reached(local: &Local, peer: SocketAddr) -> Option<SocketAddr> {
+    match peer.ip() {
+        _ if local.addr.is_ipv4() == peer.is_ipv4() => Some(normal(peer)),
+        IpAddr::V4(ip) if local.dual_stack => Some(SocketAddr::new(ip.to_ipv6_mapped().into(), peer.port())),
+        _ => None,
     }
 }
 

@@ -14,8 +14,10 @@ const PORTS_SEEN_MAX: usize = 4;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NatReport {
-    /// How ports are chosen.
+    /// How ports are chosen; for IPv6 if there is no IPv4.
     pub mapping: Mapping,
+    /// How ports are chosen for IPv6.
+    pub mapping_v6: Mapping,
     /// Who is let in.
     pub filtering: Filtering,
     /// The address by which the world sees it, in IPv4.

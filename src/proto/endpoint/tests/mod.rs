@@ -12,6 +12,7 @@ mod rush;
 mod schedules;
 mod strays;
 mod stress;
+mod stun;
 mod verbs;
 
 use std::net::SocketAddr;
