@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::NatReport;
-use crate::wire::{Candidate, NatClass, Service, Session, Ticket, Token};
+use crate::proto::batch::Path;
+use crate::wire::{CANDIDATES_MAX, Candidate, NatClass, Service, Session, Ticket, Token};
 
 /// Ours: how long a punch tries. What works, works in the first seconds; a search for a port takes ten.
 pub const DEADLINE: Duration = Duration::from_secs(15);
@@ -32,7 +33,7 @@ pub enum PunchRole {
 /// When the packets begin that are to arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// When somebody says that both sides have sent their openers (`go`), but no later than
+    /// When somebody says that both sides have sent their openers ([`Punch::go`](super::Punch::go)), but no later than
     /// 500 ms and two round trips to that somebody.
     OnGo {
         /// The round trip to whoever says it.
@@ -78,7 +79,7 @@ pub struct PunchPlan {
     pub local_token: Token,
     /// What packets to the peer have to carry.
     pub remote_token: Token,
-    /// Where the peer may be found; at most [`CANDIDATES_MAX`](crate::wire::CANDIDATES_MAX) of them count.
+    /// Where the peer may be found; at most [`CANDIDATES_MAX`] of them count.
     pub candidates: Vec<Candidate>,
     /// What we are behind.
     pub local: NatReport,
@@ -144,6 +145,17 @@ impl PunchPlan {
             remote: theirs.class(),
             ..Self::new(session, role, ours.token(), theirs.token(), candidates)
         })
+    }
+
+    /// Whether nothing may be sent on that path.
+    pub(super) fn forbids(&self, path: Path) -> bool {
+        let addr = SocketAddr::new(path.peer.ip().to_canonical(), path.peer.port());
+        self.veto.as_ref().is_some_and(|veto| veto.forbids(addr))
+    }
+
+    /// The candidates that count.
+    pub(super) fn named(&self) -> &[Candidate] {
+        &self.candidates[..self.candidates.len().min(CANDIDATES_MAX)]
     }
 }
 
