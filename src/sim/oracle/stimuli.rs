@@ -4,13 +4,36 @@
 //! Counted per turn of a host, and only for turns in which nothing but arrivals can have been the cause: no timer was
 //! due and no program ran.
 
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
+
 use crate::wire::{Header, Kind};
 
 /// The longest chain of packets without data, each sent for nothing but the one before. A SYN is answered, the answer
 /// is answered by the third leg of the handshake, and a host that has forgotten the connection meanwhile resets it; with
-/// other packets in between it may look longer: two that both reset what is left of a connection seem to take turns. A
-/// real ping-pong has no end.
-const CHAIN_MAX: u32 = 64;
+/// several packets in one turn it may look longer. A real ping-pong has no end.
+const CHAIN_MAX: u32 = 8;
+
+/// How many packets without data led to each of those that are under way, if any did. What two hosts send each other
+/// unasked at the same time, on one connection or on several, is no chain, however much each resets of the other's.
+#[derive(Debug, Default)]
+pub(super) struct Chains {
+    /// By what is in the packet, the times included. Never iterated.
+    lengths: HashMap<u64, u32>,
+}
+
+impl Chains {
+    fn key(datagram: &[u8]) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(datagram);
+        hasher.finish()
+    }
+
+    /// A packet without data has arrived: what led to it?
+    pub(super) fn arrived(&mut self, datagram: &[u8]) -> u32 {
+        if self.lengths.is_empty() { 0 } else { self.lengths.remove(&Self::key(datagram)).unwrap_or(0) }
+    }
+}
 
 /// What one host and one address do to each other.
 #[derive(Debug, Default)]
@@ -21,24 +44,22 @@ pub(super) struct Stimuli {
     only_bare: bool,
     /// The last packet without data that left in this turn.
     last: Option<Header>,
-    /// How many packets without data led to the last one that this host sent there.
+    /// The longest chain that led to what arrived in this turn.
     chain: u32,
+    /// Packets without data that left in this turn, perhaps for nothing but such packets.
+    led_to: Vec<u64>,
 }
 
 impl Stimuli {
-    /// A datagram came from there.
-    pub(super) const fn arrived(&mut self, bare: bool) {
-        self.only_bare = bare && (self.only_bare || self.arrived == 0);
+    /// A datagram came from there: one without data at the end of such a chain, or another one.
+    pub(super) fn arrived(&mut self, bare: Option<u32>) {
+        self.only_bare = bare.is_some() && (self.only_bare || self.arrived == 0);
+        self.chain = self.chain.max(bare.unwrap_or(0));
         self.arrived += 1;
     }
 
-    /// A packet with data, a SYN or a FIN leaves for there.
-    pub(super) const fn spoke(&mut self) {
-        self.chain = 0;
-    }
-
-    /// A packet without data leaves for there; `caused_by` is the chain of what last came from there.
-    pub(super) fn answered(&mut self, header: &Header, caused_by: u32) {
+    /// A packet without data leaves for there.
+    pub(super) fn answered(&mut self, header: &Header, datagram: &[u8]) {
         // The same acknowledgement under the next number: once a FIN is out, some implementations want the number of the
         // FIN, and others the one after it.
         let is_pair = self.last.is_some_and(|last| {
@@ -48,27 +69,27 @@ impl Stimuli {
         });
         self.last = (!is_pair).then_some(*header);
         self.answered += u32::from(!is_pair);
-        self.chain = if self.arrived > 0 && self.only_bare { caused_by + 1 } else { 0 };
-    }
-
-    pub(super) const fn chain(&self) -> u32 {
-        self.chain
+        if self.arrived > 0 && self.only_bare {
+            self.led_to.push(Chains::key(datagram));
+        }
     }
 
     /// The turn is over; `pure` if nothing but arrivals can have caused what was sent. Returns what is wrong.
-    pub(super) fn turned(&mut self, pure: bool) -> Result<(), String> {
+    pub(super) fn turned(&mut self, pure: bool, chains: &mut Chains) -> Result<(), String> {
         let (arrived, answered) = (std::mem::take(&mut self.arrived), std::mem::take(&mut self.answered));
+        let chain = std::mem::take(&mut self.chain) + 1;
         self.last = None;
         if !pure {
-            self.chain = 0;
+            self.led_to.clear();
             return Ok(());
         }
         if answered > arrived {
             return Err(format!("{answered} packets without data for {arrived} that arrived"));
         }
-        if self.chain > CHAIN_MAX {
-            return Err(format!("{} packets without data, each for the one before", self.chain));
+        if chain > CHAIN_MAX && !self.led_to.is_empty() {
+            return Err(format!("{chain} packets without data, each for the one before"));
         }
+        chains.lengths.extend(self.led_to.drain(..).map(|key| (key, chain)));
         Ok(())
     }
 }

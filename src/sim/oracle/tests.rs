@@ -13,6 +13,7 @@ use super::super::{
 };
 use super::ledger::Ledger;
 use super::repeats::Repeats;
+use super::stimuli::{Chains, Stimuli};
 use super::{Oracle, Oracles, tables};
 use crate::config::Config;
 use crate::proto::endpoint::Endpoint;
@@ -302,4 +303,23 @@ fn every_oracle_has_a_name_and_a_place() {
     names.sort();
     names.dedup();
     assert_eq!(names.len(), Oracle::ALL.len());
+}
+
+#[test]
+fn two_hosts_that_reset_what_the_other_sent_unasked_have_no_conversation() {
+    for answered in [false, true] {
+        let (mut chains, mut hosts) = (Chains::default(), [Stimuli::default(), Stimuli::default()]);
+        let mut last = packet(Kind::State, 7, 1, 1, b"");
+        let verdict = (0..20).try_for_each(|number| {
+            let unasked = packet(Kind::State, 7, number, 1, b"");
+            let cause = if answered { std::mem::take(&mut last) } else { unasked };
+            let answer = packet(Kind::Reset, 7, number, 2, b"");
+            let host = &mut hosts[usize::from(number % 2)];
+            host.arrived(Some(chains.arrived(&cause)));
+            host.answered(&Packet::decode(&answer).unwrap().header, &answer);
+            last = answer;
+            host.turned(true, &mut chains)
+        });
+        assert_eq!(verdict.is_err(), answered, "{verdict:?}");
+    }
 }

@@ -9,7 +9,7 @@ use super::super::host::HostId;
 use super::super::program::Report;
 use super::ledger::Ledger;
 use super::repeats::{self, Repeats};
-use super::stimuli::Stimuli;
+use super::stimuli::{Chains, Stimuli};
 use super::streams::Streams;
 use super::tables::Sizes;
 use super::{Oracle, Verdict, violated};
@@ -29,6 +29,7 @@ pub(in crate::sim) struct Oracles {
     latest: usize,
     /// Pairs between which something happened in this turn.
     touched: Vec<usize>,
+    chains: Chains,
     /// Not only what has arrived is a cause of what is sent in this turn.
     busy: bool,
     /// Everything has to be over by then, nanoseconds.
@@ -141,7 +142,6 @@ impl Oracles {
         let known = reverse.map(|reverse| self.pair(reverse.0, reverse.1));
         let index = self.touch(host, peer);
         let other = known.or(self.pairs[index].reverse);
-        let caused_by = other.map_or(0, |other| self.pairs[other].stimuli.chain());
         let far = other.map(|other| self.pairs[other].host);
         let pair = &mut self.pairs[index];
         pair.reverse = other;
@@ -154,10 +154,10 @@ impl Oracles {
         .map_err(|text| (Oracle::Amplification, text));
         if let Some(packet) = &packet {
             match packet.header.kind {
-                Kind::State if asks => pair.stimuli.spoke(),
-                Kind::State | Kind::Reset => pair.stimuli.answered(&packet.header, caused_by),
+                // A question, whatever it goes with.
+                Kind::State if asks => {}
+                Kind::State | Kind::Reset => pair.stimuli.answered(&packet.header, datagram),
                 _ => {
-                    pair.stimuli.spoke();
                     let least = pair.least;
                     let repeats = pair.repeats.entry(sending_id(packet)).or_default();
                     let again = repeats.sent(now, packet, least).map_err(|text| (Oracle::Repeats, text));
@@ -191,7 +191,7 @@ impl Oracles {
         let pair = &mut self.pairs[index];
         pair.ledger.arrived(datagram.len(), packet.as_ref());
         let bare = packet.as_ref().is_some_and(|packet| is_bare(packet.header.kind));
-        pair.stimuli.arrived(bare);
+        pair.stimuli.arrived(bare.then(|| self.chains.arrived(datagram)));
         let Some(packet) = packet else { return };
         let id = packet.header.conn_id;
         if packet.header.kind == Kind::Syn {
@@ -236,7 +236,7 @@ impl Oracles {
             let pair = &mut self.pairs[index];
             pair.touched = false;
             let (host, peer) = (pair.host, pair.peer);
-            let outcome = pair.stimuli.turned(pure);
+            let outcome = pair.stimuli.turned(pure, &mut self.chains);
             self.take(outcome.map_err(|text| (Oracle::PingPong, format!("{host} to {peer}: {text}"))));
         }
         self.touched = touched;

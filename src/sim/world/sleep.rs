@@ -34,6 +34,8 @@ impl World {
         }
         host.clock.stop(now, false);
         self.note(Noted::Changed("wakes up", id));
+        // What it was asked for meanwhile, to close for one, it does now, besides answering what has arrived.
+        self.oracles.acted();
         self.look(id);
     }
 
