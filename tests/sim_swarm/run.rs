@@ -75,6 +75,9 @@ fn judge(world: &World, scenario: &Scenario, flows: &[(FlowId, bool)]) -> (u64, 
             // So is the id of a connection that is over, for a while.
             continue;
         }
+        if is_turned_away(world, flow) {
+            continue;
+        }
         for (mine, theirs) in [(ends[0], ends[1]), (ends[1], ends[0])] {
             graceful += 1;
             if mine.eof && mine.acked && mine.closed.is_none() {
@@ -87,4 +90,14 @@ fn judge(world: &World, scenario: &Scenario, flows: &[(FlowId, bool)]) -> (u64, 
         }
     }
     (graceful, unsure)
+}
+
+/// Whether the acceptor's host had no memory to take this connection in. Above four fifths of what `Config::max_memory`
+/// allows nobody is let in: SYNs are dropped, and a proof that comes too late is answered by a RESET. As long as others
+/// hold that much, nobody can expect to connect, and in worlds where one send buffer is nearly all that a host may hold
+/// that is longer than the initiator waits.
+fn is_turned_away(world: &World, flow: FlowId) -> bool {
+    let acceptor = world.endpoint(world.host_of(flow, Side::Acceptor));
+    let began = world.stream_stats(flow, Side::Acceptor).packets_sent > 0;
+    !began && acceptor.stats().dropped.out_of_memory > 0
 }

@@ -340,6 +340,12 @@ impl World {
         end.app.map_or_else(StreamStats::default, |app| self.machine(end.host).stream_stats(app))
     }
 
+    /// Which host has that end of a connection.
+    #[must_use]
+    pub fn host_of(&self, flow: FlowId, side: Side) -> HostId {
+        self.flows.end(flow, side).host
+    }
+
     /// That end of a connection, while its program runs.
     #[must_use]
     pub fn handle(&self, flow: FlowId, side: Side) -> Option<&Handle> {
