@@ -393,6 +393,18 @@ impl Connection {
         }
     }
 
+    /// Bytes by which writing so many more would make the buffers larger.
+    #[must_use]
+    pub fn growth_for_write(&self, bytes: usize) -> usize {
+        self.send.growth_for(bytes)
+    }
+
+    /// Bytes that can be written into the memory that it has.
+    #[must_use]
+    pub const fn spare_for_write(&self) -> usize {
+        self.send.spare_bytes()
+    }
+
     /// Whether anything written has not been acknowledged.
     #[must_use]
     pub fn has_unacked(&self) -> bool {

@@ -121,26 +121,32 @@ impl Inner {
     /// there was.
     /// After the last of several packets, [`weigh`](Self::weigh).
     pub(super) fn handle_packet(&mut self, now: Instant, packet: &Packet<'_>) -> bool {
-        let room = self.charge.room();
-        self.conn.let_window_grow(room.is_none());
-        if room.is_some_and(|room| self.conn.growth_for(packet) > room) {
+        let (tight, growth) = (self.charge.is_tight(), self.conn.growth_for(packet));
+        let admitted = self.charge.admits(growth);
+        self.conn.let_window_grow(!tight);
+        if admitted {
+            self.conn.handle_packet(self.clock.shown(now), packet);
+        } else {
             self.conn.handle_without_payload(self.clock.shown(now), packet);
-            self.weigh();
-            return false;
         }
-        self.conn.handle_packet(self.clock.shown(now), packet);
-        if room.is_some() {
+        if tight || growth > 0 {
             self.weigh();
         }
-        true
+        admitted
     }
 
-    /// Bytes that the application may write now, however much room there is; `None` if there is enough for all.
-    pub(super) fn writable(&self) -> Option<usize> {
-        let room = self.charge.room()?;
+    /// How many of `wanted` bytes memory allows the application to write now, however much room there is.
+    pub(super) fn writable(&self, wanted: usize) -> usize {
+        if self.charge.admits(self.conn.growth_for_write(wanted)) {
+            return wanted;
+        }
+        // What it has it may use, and perhaps twice that.
+        let spare = self.conn.spare_for_write();
+        let step = self.conn.growth_for_write(spare + 1);
+        let room = if self.charge.admits(step) { spare + step } else { self.charge.room().max(spare) };
         // What is acknowledged, or the peer's silence, brings the writer back. Without either it could wait for ever.
-        let may_wait = self.conn.has_unacked();
-        Some(if may_wait { room } else { room.max(WRITE_LEAST) })
+        let least = if self.conn.has_unacked() { 0 } else { WRITE_LEAST };
+        room.max(least).min(wanted)
     }
 
     /// Reports what the buffers take. To be called after whatever may have changed it.

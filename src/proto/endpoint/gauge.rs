@@ -1,11 +1,11 @@
 //! How much memory all connections of an endpoint hold, and how much more each may take.
 //!
 //! Every connection reports what its buffers take, whenever that changes, from whichever thread changed it. Below
-//! half of [`Config::max_memory`](crate::Config::max_memory) nobody is told anything. Above, a connection gets more
-//! only while it holds less than its share; the others go on with what they have: what would make their buffers grow
-//! is not taken, and the peer sends it again. Above four fifths, with a little kept for each of those who are in, no
-//! new connection is let in. A share is so small that all of them together do not reach the limit from there
-//! ([`SHARE`]).
+//! half of [`Config::max_memory`](crate::Config::max_memory) nobody is told anything, unless one step of growth would
+//! lead beyond four fifths. Above, a connection gets more only while it holds less than its share; the others go on
+//! with what they have: what would make their buffers grow is not taken, and the peer sends it again. Above four
+//! fifths, with a little kept for each of those who are in, no new connection is let in. A share is so small that all
+//! of them together do not reach the limit from there ([`SHARE`]).
 //!
 //! Knows no connection.
 
@@ -43,10 +43,19 @@ impl Gauge {
         self.total() + RESERVE * self.connections.load(Relaxed) > self.max / 5 * 4
     }
 
-    /// Bytes up to which a connection may grow; `None` if there is enough for all.
-    pub(super) fn share(&self) -> Option<usize> {
-        let tight = self.total() > self.max / 2;
-        tight.then(|| (self.max / SHARE / self.connections.load(Relaxed).max(1)).max(RESERVE))
+    fn is_tight(&self) -> bool {
+        self.total() > self.max / 2
+    }
+
+    /// Whether there is enough for all even after somebody has taken so much more. Buffers double, so one step may be
+    /// half of everything.
+    fn has_enough_for(&self, growth: usize) -> bool {
+        !self.is_tight() && self.total() + growth <= self.max / 5 * 4
+    }
+
+    /// Bytes up to which a connection may always grow.
+    fn share(&self) -> usize {
+        (self.max / SHARE / self.connections.load(Relaxed).max(1)).max(RESERVE)
     }
 }
 
@@ -77,9 +86,19 @@ impl Charge {
         self.buffers = buffers;
     }
 
-    /// Bytes by which the buffers may still grow; `None` if there is enough for all.
-    pub(super) fn room(&self) -> Option<usize> {
-        self.gauge.share().map(|share| share.saturating_sub(self.buffers))
+    /// Whether memory is so tight that nobody should be invited to send more.
+    pub(super) fn is_tight(&self) -> bool {
+        self.gauge.is_tight()
+    }
+
+    /// Whether the buffers may grow by so many bytes at once.
+    pub(super) fn admits(&self, growth: usize) -> bool {
+        growth == 0 || self.gauge.has_enough_for(growth) || growth <= self.room()
+    }
+
+    /// Bytes by which the buffers may grow however tight memory is.
+    pub(super) fn room(&self) -> usize {
+        self.gauge.share().saturating_sub(self.buffers)
     }
 }
 
@@ -107,16 +126,16 @@ mod tests {
             let count = charges.len();
             let charge = &mut charges[round * 31 % count];
             let doubled = (2 * charge.buffers).clamp(4096, 1 << 20);
-            if charge.room().is_none_or(|room| room > 0) {
+            // With any room left a buffer may come to double.
+            if charge.admits(doubled.saturating_sub(charge.buffers)) || charge.room() > 0 {
                 charge.update(doubled);
             }
         }
         eprintln!("t08 bound={max} measured={}, {} connections", gauge.total(), charges.len());
         assert!(gauge.refuses() && gauge.total() <= max, "{}", gauge.total());
-        let share = gauge.share();
-        assert!(share.is_some_and(|share| share >= RESERVE), "{share:?}");
+        assert!(gauge.is_tight() && gauge.share() >= RESERVE, "{}", gauge.share());
         charges.clear();
-        assert_eq!((gauge.total(), gauge.refuses(), gauge.share()), (0, false, None));
+        assert_eq!((gauge.total(), gauge.refuses(), gauge.is_tight()), (0, false, false));
     }
 
     #[test]
@@ -124,8 +143,19 @@ mod tests {
         let gauge = Gauge::new(1 << 20);
         let mut charges = [Charge::new(&gauge, 0), Charge::new(&gauge, 0)];
         charges[0].update(600 << 10);
-        assert_eq!(charges.each_ref().map(Charge::room), [Some(0), Some(32 << 10)]);
+        assert_eq!(charges.each_ref().map(Charge::room), [0, 32 << 10]);
+        assert_eq!(charges.each_ref().map(|charge| charge.admits(32 << 10)), [false, true]);
         charges[0].update(500 << 10);
-        assert_eq!(charges.each_ref().map(Charge::room), [None, None]);
+        assert_eq!(charges.each_ref().map(|charge| charge.admits(300 << 10)), [true, true]);
+    }
+
+    #[test]
+    fn t08_a_buffer_that_doubles_does_not_leap_over_the_limit() {
+        let gauge = Gauge::new(1100 << 10);
+        let mut charges = [Charge::new(&gauge, 0), Charge::new(&gauge, 0)];
+        charges[1].update(40 << 10);
+        charges[0].update(500 << 10);
+        assert!(!gauge.is_tight());
+        assert_eq!([500 << 10, 300 << 10].map(|growth| charges[0].admits(growth)), [false, true]);
     }
 }

@@ -152,7 +152,7 @@ impl Handle {
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll(cx, WRITE, |inner| match inner.conn.write_refusal() {
             Some(WriteOutcome::Full) => Poll::Pending,
-            None if inner.writable() == Some(0) => Poll::Pending,
+            None if inner.writable(1) == 0 => Poll::Pending,
             _ => Poll::Ready(()),
         })
     }
@@ -345,11 +345,14 @@ const fn written(outcome: WriteOutcome) -> Poll<Result<usize, WriteError>> {
 
 /// Writes as much as there is room for, in the buffer and in the memory of the endpoint.
 fn write(inner: &mut Inner, data: &[u8]) -> WriteOutcome {
-    let most = inner.writable().unwrap_or(usize::MAX).min(data.len());
+    let most = inner.writable(data.len());
     if most == 0 && !data.is_empty() {
         return inner.conn.write_refusal().unwrap_or(WriteOutcome::Full);
     }
-    inner.conn.write(&data[..most])
+    let outcome = inner.conn.write(&data[..most]);
+    // The next piece is judged by what this one took.
+    inner.weigh();
+    outcome
 }
 
 fn write_all_pieces(inner: &mut Inner, pieces: &[IoSlice<'_>]) -> Poll<Result<usize, WriteError>> {

@@ -412,6 +412,18 @@ impl SendBuffer {
         self.bytes.capacity() + self.flight.memory_bytes() + self.loss.memory_bytes()
     }
 
+    /// Bytes of memory that writing so many more, or as many as there is room for, would take.
+    #[must_use]
+    pub fn growth_for(&self, bytes: usize) -> usize {
+        self.bytes.growth_for(bytes.min(self.bytes.free()))
+    }
+
+    /// Bytes that can be written without taking more memory.
+    #[must_use]
+    pub const fn spare_bytes(&self) -> usize {
+        self.bytes.capacity() - self.bytes.len()
+    }
+
     /// Number of the next new segment: what a pure acknowledgement carries.
     #[must_use]
     pub fn next_seq(&self) -> SeqNr {

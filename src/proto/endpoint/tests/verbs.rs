@@ -110,3 +110,17 @@ fn one_socket_for_both_families_reaches_both() {
     assert!(handle.path().peer.is_ipv6(), "as the socket takes it");
     assert!(handle.poll_connected(&mut cx()).is_pending());
 }
+
+#[test]
+fn t08_large_writes_leave_room_below_the_limit_of_memory() {
+    let mut side = Side::new(1, Config::default().max_memory(1 << 20).send_buffer(1 << 20));
+    let handles: Vec<_> = (0..3).map(|_| side.lease.connect(stranger(1), None)).collect();
+    side.turn(Instant::ZERO);
+    for handle in &handles {
+        // However much is offered at once.
+        while handle.try_write(&[7; 1 << 20]).is_ready() {}
+    }
+    let memory = side.endpoint.memory();
+    eprintln!("t08 bound={} measured={memory} after large writes", 1 << 20);
+    assert!((256 << 10..=(1 << 20) / 5 * 4).contains(&memory), "{memory}");
+}
