@@ -139,6 +139,12 @@ impl Connection {
         }
     }
 
+    /// Whether this RESET would end the connection.
+    pub(crate) fn believes_reset(&self, now: Instant, packet: &Packet<'_>) -> bool {
+        let over = matches!(self.state, State::Idle | State::Closed);
+        !over && self.judge_reset(now, packet) == ResetVerdict::Valid
+    }
+
     /// Whether `ack` lies between `oldest` and the next new number, both included.
     fn names_ours(&self, oldest: SeqNr, ack: SeqNr) -> bool {
         let span = self.send.next_seq().distance_from(oldest);

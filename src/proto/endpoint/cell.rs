@@ -135,6 +135,11 @@ impl Inner {
         admitted
     }
 
+    /// Whether this RESET would end the connection.
+    pub(super) fn believes_reset(&self, now: Instant, packet: &Packet<'_>) -> bool {
+        self.conn.believes_reset(self.clock.shown(now), packet)
+    }
+
     /// How many of `wanted` bytes memory allows the application to write now, however much room there is.
     pub(super) fn writable(&self, wanted: usize) -> usize {
         if self.charge.admits(self.conn.growth_for_write(wanted)) {

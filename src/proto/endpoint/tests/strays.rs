@@ -94,6 +94,22 @@ fn b12_a_reset_is_honoured_on_either_id_and_not_with_other_numbers() {
 }
 
 #[test]
+fn t02_a_reset_that_names_two_connections_makes_one_ask() {
+    let mut side = Side::new(1, Config::default());
+    let mut handles = Vec::new();
+    for id in [100, 101] {
+        handles.push(side.lease.connect(stranger(1), Some(ConnId::new(id))));
+        let syn = Packet::decode(&side.turn(Instant::ZERO)[0].1).unwrap().header;
+        side.hears(Instant::ZERO, stranger(1), header(Kind::State, id, 65_535, syn.seq.get()));
+        assert!(handles[handles.len() - 1].poll_connected(&mut cx()).is_ready());
+    }
+    // What the one receives on, and the other sends on.
+    let answers = side.hears(Instant::ZERO, stranger(1), header(Kind::Reset, 101, 9, 9));
+    assert_eq!((answers.len(), side.dropped().bad_reset), (1, 1));
+    assert!(handles.iter().all(|handle| handle.close_reason().is_none()));
+}
+
+#[test]
 fn a_reset_that_repeats_an_acceptors_id_finds_it() {
     let mut side = Side::listening(2, Config::default());
     side.hears(Instant::ZERO, stranger(1), syn(0xFFFF, 65_535));
