@@ -3,6 +3,7 @@
 //! ```text
 //!   our FIN acknowledged, peer's FIN reached          ─▶ TimeWait ─▶ Closed(Finished)
 //!   our FIN acknowledged, application gone            ─▶ TimeWait ─▶ Closed(Finished)
+//!   peer's FIN reached, silence after ours  ─▶ let go ─▶ TimeWait ─▶ Closed(Finished)
 //!   abort, time limits                     ─▶ RESET ─▶ Closed(..)
 //!   RESET received, give-up, endpoint gone            ─▶ Closed(..)
 //! ```
@@ -19,18 +20,25 @@ use crate::time::Instant;
 use crate::wire::{Kind, Packet};
 
 /// Ours: if the peer has finished and then keeps silent for so many timeouts, our FIN counts as delivered: a peer that
-/// has forgotten the connection (libtorrent) will never answer. By then it went out seven times, while a peer that is
-/// still there, and waits for nothing but our FIN, has no reason to speak first.
+/// has forgotten the connection (libtorrent) will never answer. By then it went out seven times, and the application
+/// need not wait any longer.
 pub(super) const FIN_TIMEOUTS_MAX: u32 = 5;
 
-/// Ours: where timeouts are shorter, a FIN is still repeated at this pace in the end, and given up by it: outages last
+/// Ours: but a peer that is still there, behind an outage, waits for nothing but our FIN and has no reason to speak
+/// first; unless we go on, it waits for ever. So long we do, in the background.
+pub(super) const FIN_SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// Ours: the pause between the FINs that nobody here waits for: six more.
+pub(super) const FIN_PACE_LATE: Duration = Duration::from_secs(5);
+
+/// Ours: where timeouts are shorter, a FIN is still repeated at this pace in the end, and let go by it: outages last
 /// for seconds however short the path is.
 pub(super) const FIN_PACE: Duration = Duration::from_secs(1);
 
 impl Connection {
     /// After anything that may have been the last thing missing.
     pub(super) fn complete_if_done(&mut self, now: Instant) {
-        if !self.state.is_open() || !self.is_acked() {
+        if !self.state.is_open() || !self.is_delivered() {
             return;
         }
         self.signal(Events::ACKED);
@@ -46,6 +54,31 @@ impl Connection {
         self.timers.stop_data();
         self.close_reason = Some(CloseReason::Finished);
         self.signal(Events::READABLE | Events::WRITABLE | Events::ACKED | Events::FLUSHED | Events::CLOSED);
+    }
+
+    /// The application need not wait for the acknowledgement of our end any longer; the connection still does.
+    pub(super) fn let_go(&mut self) {
+        self.timers.linger = None;
+        self.close_reason = Some(CloseReason::Finished);
+        self.signal(Events::READABLE | Events::WRITABLE | Events::ACKED | Events::FLUSHED | Events::CLOSED);
+    }
+
+    /// Nor does the connection.
+    pub(super) fn give_up_end(&mut self, now: Instant) {
+        self.send.clear();
+        self.finish_life(now);
+        // The peer will not ask.
+        self.state = State::TimeWait { since: now, until: now + FIN_PACE };
+    }
+
+    /// Whether only our end is left to be delivered, and nobody here waits for that.
+    pub(super) const fn is_let_go(&self) -> bool {
+        self.state.is_open() && self.close_reason.is_some()
+    }
+
+    /// Whether everything, the end included, is acknowledged.
+    pub(super) fn is_delivered(&self) -> bool {
+        self.send.is_finishing() && self.send.is_all_acked()
     }
 
     /// A packet for a connection that is finished.

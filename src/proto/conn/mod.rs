@@ -100,6 +100,8 @@ struct Wishes {
     flush: bool,
     /// Nobody reads or writes any more.
     detached: bool,
+    /// The endpoint closes, and waits for this connection.
+    hurried: bool,
     /// Something was asked for that only the driver can do.
     service: bool,
     /// There is no memory for what the packet at hand carries.

@@ -432,7 +432,7 @@ impl Connection {
 
     fn arm_linger(&mut self, now: Instant) {
         let live = !matches!(self.state, State::Closed | State::TimeWait { .. });
-        if self.wishes.detached && live {
+        if self.wishes.detached && live && !self.is_let_go() {
             if self.timers.linger.is_none() {
                 self.timers.linger = Some(now + self.config.linger);
             }

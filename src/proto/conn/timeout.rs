@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Connection;
-use super::close::{FIN_PACE, FIN_TIMEOUTS_MAX};
+use super::close::{FIN_PACE, FIN_PACE_LATE, FIN_SILENCE_MAX, FIN_TIMEOUTS_MAX};
 use super::output::TRIM_AFTER;
 use super::state::State;
 use super::timers::expired;
@@ -91,7 +91,11 @@ impl Connection {
 
     /// How long to wait for the answer to what is sent now.
     pub(super) fn timeout_wait(&self) -> Duration {
-        if self.is_stalled() { self.rtt.rto().min(PERSIST.1) } else { self.rtt.rto() }
+        match self.rtt.rto() {
+            rto if self.is_let_go() => rto.max(FIN_PACE_LATE),
+            rto if self.is_stalled() => rto.min(PERSIST.1),
+            rto => rto,
+        }
     }
 
     fn on_trim(&mut self, now: Instant) {
@@ -117,12 +121,11 @@ impl Connection {
         let forgotten =
             only_fin && self.recv.is_finished() && self.rtt.backoffs() > 0 && silence >= self.rtt.rto();
         if forgotten && silence >= FIN_TIMEOUTS_MAX * self.rtt.rto().max(FIN_PACE) {
-            // The peer has everything, has said everything and does not answer: it is done with us.
-            self.send.clear();
-            self.finish_life(now);
-            // Nor will it ask.
-            self.state = State::TimeWait { since: now, until: now + FIN_PACE };
-            return;
+            // The peer has everything, has said everything and does not answer: it is done with us, most likely.
+            if silence >= FIN_SILENCE_MAX || self.wishes.hurried {
+                return self.give_up_end(now);
+            }
+            self.let_go();
         }
         if !self.is_stalled() && !forgotten && self.rtt.backoffs() >= self.config.timeouts {
             return self.close_with_reset(CloseReason::TimedOut);

@@ -100,6 +100,11 @@ impl Connection {
         }
     }
 
+    /// The endpoint closes: nothing is done any more for the sake of the peer alone.
+    pub const fn hurry(&mut self) {
+        self.wishes.hurried = true;
+    }
+
     /// Nothing written so far waits to be merged with more.
     pub fn push(&mut self) {
         if self.send.unsent_bytes() > 0 {
@@ -115,10 +120,11 @@ impl Connection {
         self.send.unsent_bytes() == 0 && (!self.send.is_finishing() || fin_left)
     }
 
-    /// Whether everything written is acknowledged and our direction has ended.
+    /// Whether everything written is acknowledged and our direction has ended, or the peer has finished and only the
+    /// acknowledgement of our end never came.
     #[must_use]
     pub fn is_acked(&self) -> bool {
-        self.send.is_finishing() && self.send.is_all_acked()
+        self.is_delivered() || self.is_let_go()
     }
 
     /// Whether the handshake is over.

@@ -206,7 +206,10 @@ impl Endpoint {
         let keys: Vec<Key> = self.entries.iter().map(|(key, _)| key).collect();
         for key in keys {
             if let Some(entry) = self.entries.get_mut(key) {
-                entry.cell.lock().conn.finish();
+                let mut inner = entry.cell.lock();
+                inner.conn.finish();
+                inner.conn.hurry();
+                drop(inner);
                 self.ready.push(key, &mut entry.queued);
             }
         }
