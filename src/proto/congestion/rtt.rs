@@ -11,13 +11,20 @@ pub struct RttEstimator {
     samples: Option<Samples>,
     rto_min: Duration,
     backoffs: u8,
+    spread: u64,
 }
 
 impl RttEstimator {
     /// An estimator without samples, whose timeout is never below `rto_min` (nor above a minute).
     #[must_use]
     pub const fn new(rto_min: Duration) -> Self {
-        Self { samples: None, rto_min, backoffs: 0 }
+        Self { samples: None, rto_min, backoffs: 0, spread: 0 }
+    }
+
+    /// Chance from outside, another for each connection. Connections that were cut off by the same outage back off in
+    /// step, and would overflow the same queue again at every doubling; with this they spread.
+    pub const fn spread(&mut self, seed: u64) {
+        self.spread = seed;
     }
 
     /// One round trip of a packet that was sent exactly once.
@@ -79,8 +86,11 @@ impl RttEstimator {
             let variation = Duration::from_micros(samples.variation_quarters).max(GRANULARITY);
             Duration::from_micros(samples.smoothed_eighths / 8) + variation
         });
-        let doubled = one.max(self.rto_min).saturating_mul(1 << self.backoffs.min(BACKOFFS_MAX));
-        doubled.min(RTO_MAX.max(self.rto_min))
+        let doublings = self.backoffs.min(BACKOFFS_MAX);
+        let doubled = one.max(self.rto_min).saturating_mul(1 << doublings);
+        let spread = if doublings == 0 { 0 } else { self.spread.to_le_bytes()[usize::from(doublings % 8)] };
+        let later = doubled / SPREAD_MAX * spread.into() / u8::MAX.into();
+        (doubled + later).min(RTO_MAX.max(self.rto_min))
     }
 }
 
@@ -120,6 +130,9 @@ const RTO_MAX: Duration = Duration::from_secs(60);
 /// RFC 6298 §2.2 (G): the variation counts as no less than what a timer can tell apart; those of the usual runtimes
 /// tick every millisecond.
 const GRANULARITY: Duration = Duration::from_millis(1);
+
+/// Ours: by up to this part of it a timeout that follows another one lasts longer.
+const SPREAD_MAX: u32 = 4;
 
 /// Ours: doublings that reach the upper bound from 10 ms, the smallest timeout that can be set. More would overflow.
 const BACKOFFS_MAX: u8 = 13;
@@ -204,6 +217,22 @@ mod tests {
         assert_eq!((rtt.backoffs(), rtt.rto()), (255, Duration::from_secs(60)));
         rtt.sample(ms(100));
         assert_eq!((rtt.backoffs(), rtt.rto()), (0, Duration::from_micros(250_000)));
+    }
+
+    #[test]
+    fn c24_back_off_spreads_connections_by_up_to_a_quarter() {
+        let waits: Vec<_> = (0..50u64)
+            .map(|seed| {
+                let mut rtt = sampled(&[ms(100)]);
+                rtt.spread(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                assert_eq!(rtt.rto(), ms(300));
+                rtt.back_off();
+                rtt.rto()
+            })
+            .collect();
+        assert!(waits.iter().all(|wait| (ms(600)..=ms(750)).contains(wait)), "{waits:?}");
+        let apart = waits.iter().max().unwrap().saturating_sub(*waits.iter().min().unwrap());
+        assert!(apart > ms(100), "{apart:?}");
     }
 
     #[test]

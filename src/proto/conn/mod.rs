@@ -221,10 +221,11 @@ impl Connection {
     }
 
     /// Chance from outside, unknown to the peer, who could otherwise know which packets are kept back from it to see
-    /// whether it tells the truth. Without it those are predictable.
+    /// whether it tells the truth. Without it those are predictable, and timeouts are as long as everybody's.
     pub fn seed(&mut self, seed: u64) {
         self.honesty = Honesty::new(seed);
         self.consent.seed(seed.rotate_left(32));
+        self.rtt.spread(seed.reverse_bits());
     }
 
     /// A connection like that, whose initiator has had our answer already: the next packet has to prove it.
