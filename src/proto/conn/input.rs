@@ -266,11 +266,24 @@ impl Connection {
             self.timers.retransmit = None;
             self.timers.probe = None;
         } else {
-            self.timers.retransmit = Some(now + self.rtt.rto());
+            self.timers.retransmit = Some(self.next_timeout(now, outcome));
             self.timers.probe = self.probe_deadline(now);
         }
         if self.wishes.nodelay || self.has_room_worth_a_wake() {
             self.signal(Events::WRITABLE);
+        }
+    }
+
+    /// When the first packet outstanding is overdue, now that others have arrived.
+    ///
+    /// That an answer belongs to an earlier transmission than the last is often for the clocks to say, and if they say
+    /// the truth, everything else is answered as long after it was sent. Otherwise it is lost, and waiting for as
+    /// long once more would be for nothing: what the clocks say would hold every round.
+    fn next_timeout(&self, now: Instant, outcome: &AckOutcome) -> Instant {
+        let wait = self.rtt.rto();
+        match (outcome.spurious, self.send.head_sent_at(), self.rtt.min()) {
+            (1.., Some(sent), Some(least)) => (sent + wait).clamp(now + least.min(wait), now + wait),
+            _ => now + wait,
         }
     }
 

@@ -466,6 +466,12 @@ impl SendBuffer {
         self.flight.head().map(|segment| segment.first_sent)
     }
 
+    /// The latest transmission of the first outstanding segment.
+    #[must_use]
+    pub fn head_sent_at(&self) -> Option<Instant> {
+        self.flight.head().map(|segment| segment.last_sent)
+    }
+
     /// The latest transmission of anything, while something is outstanding.
     #[must_use]
     pub fn newest_sent_at(&self) -> Option<Instant> {

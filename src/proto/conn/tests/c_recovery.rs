@@ -288,3 +288,25 @@ fn c24_a_path_that_becomes_slower_than_the_timeout_is_measured_all_the_same() {
     assert!(exchange(&mut pair, 10) > 0);
     assert_eq!(exchange(&mut pair, 10), 0, "{:?}", pair.ends[0].stats());
 }
+
+/// The peer stamps its packets by another clock than the one by which it measures ours. Every answer to a packet that was
+/// sent again then looks like one to the first transmission.
+#[test]
+fn c24_clocks_that_disagree_about_the_round_trip_do_not_slow_recovery_down() {
+    let mut raw = flying(20);
+    raw.pass_hearing(secs(8));
+    let begin = raw.now;
+    while raw.conn.send.outstanding() > 0 {
+        let again = only(Kind::Data, &raw.pass_hearing(millis(20)));
+        for Header { seq, .. } in again {
+            if seq != raw.ack.next() {
+                continue;
+            }
+            raw.ack = seq;
+            let behind = Instant::from_micros(raw.now.as_micros() - 6_000_000 + (1 << 32));
+            let header = Header { sent_at: behind.stamp(), ..raw.header(Kind::State) };
+            raw.say_with(header, Extensions::EMPTY, b"");
+        }
+        assert!(raw.now.since(begin) < secs(8), "{:#?}", raw.conn.stats());
+    }
+}
