@@ -4,6 +4,7 @@
 
 mod foreign;
 mod listener;
+mod nat;
 #[cfg(feature = "session")]
 pub mod packet;
 #[cfg(feature = "session")]
@@ -20,4 +21,6 @@ pub use stream::UtpStream;
 
 pub use crate::net::{Datagrams, Driver, GrantedBuffers, MemoryHub, MemorySocket, Run, Udp};
 pub use crate::proto::batch::Batch;
-pub use crate::wire::ConnId;
+pub use crate::proto::punch::NatReport;
+pub use crate::proto::stun::StunError;
+pub use crate::wire::{Candidate, CandidateKind, ConnId, Filtering, Mapping};

@@ -224,6 +224,12 @@ impl UtpSocket {
     }
 }
 
+impl UtpSocket {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        self.inner.shared()
+    }
+}
+
 impl fmt::Debug for UtpSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UtpSocket").field("local_addrs", &self.inner.local_addrs).finish_non_exhaustive()

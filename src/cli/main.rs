@@ -8,6 +8,7 @@ mod decode;
 mod demo;
 mod failure;
 mod meter;
+mod nat;
 mod noise;
 mod output;
 mod pipe;
@@ -37,6 +38,7 @@ enum Command {
     Pipe(pipe::Options),
     Bench(bench::Options),
     Decode(decode::Options),
+    Nat(nat::Options),
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure at run time, 2 wrong usage.\n\
@@ -63,6 +65,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Pipe(options) => runtime()?.block_on(pipe::run(options)),
         Command::Bench(options) => runtime()?.block_on(bench::run(options)),
         Command::Decode(options) => decode::run(&options),
+        Command::Nat(options) => runtime()?.block_on(nat::run(options)),
     }
 }
 

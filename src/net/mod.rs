@@ -10,6 +10,7 @@
 mod clock;
 mod counters;
 mod driver;
+mod host;
 mod memory;
 mod socket;
 mod udp;
@@ -20,3 +21,4 @@ pub use socket::{Datagrams, GrantedBuffers, Run};
 pub use udp::Udp;
 
 pub(crate) use counters::IoCounters;
+pub(crate) use host::{FAR_AWAY, source_towards};

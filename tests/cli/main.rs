@@ -5,6 +5,7 @@
 #![cfg(feature = "cli")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod nat;
 mod process;
 
 use std::fs;
@@ -40,6 +41,8 @@ fn wrong_usage_is_explained_on_stderr_with_exit_code_2() {
         &["bench", "client", "127.0.0.1:1", "--mtu", "149"],
         &["bench", "client", "127.0.0.1:1", "--interval", "nan"],
         &["decode", "one", "two"],
+        &["nat"],
+        &["nat", "--server", "nowhere"],
     ];
     for arguments in cases {
         let result = run(arguments, b"");

@@ -184,7 +184,7 @@ impl Endpoint {
 }
 
 /// For tests of those who open sockets.
-#[cfg(all(test, feature = "tokio"))]
+#[cfg(test)]
 impl Endpoint {
     /// Nobody else.
     const TESTER: Owner = Owner(u64::MAX);

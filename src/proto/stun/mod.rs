@@ -16,6 +16,7 @@ mod client;
 mod error;
 mod server;
 mod survey;
+mod told;
 
 pub use self::error::StunError;
 pub use self::survey::{SERVERS_MAX, Survey};
