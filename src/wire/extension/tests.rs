@@ -124,7 +124,7 @@ fn a02_a_chain_of_one_id_fills_the_largest_datagram() {
         chain.pop();
         reads(&chain, |found| assert_eq!(found.iter().count(), whole));
     }
-    let links = if cfg!(miri) { 700 } else { 32_740 };
+    let links = if cfg!(miri) { 70 } else { 32_740 };
     let tiny = vec![(1, &[][..]); links];
     reads(&tiny, |found| assert_eq!(found.iter().count(), links));
 }
@@ -141,9 +141,10 @@ fn a02_a_chain_cut_anywhere_is_truncated() {
 
 #[test]
 fn a02_a_chain_that_never_ends_is_truncated() {
-    let endless = [1; 65_487];
+    const LINKS: usize = if cfg!(miri) { 100 } else { 32_743 };
+    let endless = [1; 2 * LINKS + 1];
     assert_eq!(Extensions::split(1, &endless), Err(DecodeError::Truncated));
-    let endless = [[7, 0]; 32_743];
+    let endless = [[7, 0]; LINKS];
     assert_eq!(Extensions::split(7, endless.as_flattened()), Err(DecodeError::Truncated));
 }
 

@@ -23,6 +23,7 @@ struct Case {
     handles: Vec<Handle>,
     /// Bytes that came from, and went to, each address.
     ledger: BTreeMap<SocketAddr, (usize, usize)>,
+    forged: u64,
     /// Acknowledgements that would prove an address, which nobody who does not receive there can know.
     secrets: Vec<(SocketAddr, u16)>,
 }
@@ -43,7 +44,7 @@ impl Case {
         side.batch = batch;
         side.lease.set_listening(rng.random_bool(0.9));
         let (undecided, handles, ledger, secrets) = Default::default();
-        Self { rng, side, now: Instant::ZERO, undecided, handles, ledger, secrets }
+        Self { rng, side, now: Instant::ZERO, undecided, handles, ledger, secrets, forged: 0 }
     }
 
     /// Whether the forger has guessed the number of a cookie that was never sent, which one guess in 65,536 does.
@@ -89,6 +90,7 @@ impl Case {
         datagram.truncate(if rng.random_bool(0.05) { rng.random_range(0..40) } else { usize::MAX });
         for _ in 0..rng.random_range(1..3) {
             self.side.receive(self.now, from, &datagram);
+            self.forged += 1;
             self.ledger.entry(from).or_default().0 += datagram.len();
         }
     }
@@ -139,7 +141,7 @@ impl Case {
 fn t01_reflection_an_unproved_address_never_gets_more_than_it_gave() {
     let wanted = std::env::var("EBBTIDE_T01_SEQUENCES").ok().and_then(|text| text.parse().ok());
     let sequences = wanted.unwrap_or(SEQUENCES);
-    let (mut came, mut went, mut most, mut guessed) = (0, 0, 0.0f64, 0);
+    let (mut came, mut went, mut most, mut guessed, mut forged) = (0, 0, 0.0f64, 0, 0);
     let mut batch = Batch::new(64);
     for seed in 0..sequences {
         let mut case = Case::new(seed, batch);
@@ -157,6 +159,7 @@ fn t01_reflection_an_unproved_address_never_gets_more_than_it_gave() {
             case.now = case.now.max(next);
             case.turn();
         }
+        forged += case.forged;
         for &(in_bytes, out_bytes) in case.ledger.values() {
             came += in_bytes;
             went += out_bytes;
@@ -167,7 +170,8 @@ fn t01_reflection_an_unproved_address_never_gets_more_than_it_gave() {
         batch = std::mem::replace(&mut case.side.batch, Batch::new(1));
     }
     eprintln!(
-        "t01 bound=1.0 measured={most:.3} at most, {:.3} in all, {sequences} sequences, {guessed} lucky guesses left out",
+        "t01 bound=1.0 measured={most:.3} at most, {:.3} in all, {forged} forged packets in {sequences} \
+         sequences, {guessed} lucky guesses left out",
         went as f64 / came as f64
     );
     // At most eight guesses in each of a dozen packets.
