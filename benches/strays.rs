@@ -1,4 +1,5 @@
-//! Packets that are for nobody: what one costs the endpoint, and what 100,000 a second cost a flow beside them.
+//! Packets that are for nobody: what one costs, the receive call and the endpoint, and what 100,000 a second cost a
+//! flow beside them.
 //!
 //! `cargo bench --bench strays`
 //!
@@ -13,7 +14,9 @@
 #[path = "../tests/strays/kinds.rs"]
 mod kinds;
 
+use std::future::poll_fn;
 use std::hint::black_box;
+use std::io::IoSliceMut;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +26,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ebbtide::proto::batch::{Batch, Path};
 use ebbtide::proto::endpoint::Endpoint;
 use ebbtide::wire::ConnId;
-use ebbtide::{Config, Instant, UtpSocket};
+use ebbtide::{Config, Datagrams, Instant, Run, Udp, UtpSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PER_SECOND: u32 = 100_000;
@@ -63,6 +66,43 @@ fn one(criterion: &mut Criterion) {
     });
     group.finish();
     drop(lease);
+}
+
+/// The receive call: strays that wait in the kernel, each from another address than the one before.
+fn received(criterion: &mut Criterion) {
+    /// As many as the kernel surely keeps.
+    const WAITING: usize = 128;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let udp = Udp::bind(LOOPBACK, 4 << 20).unwrap();
+    let target = udp.local_addr().unwrap();
+    let sockets: Vec<UdpSocket> = (0..SOURCES).map(|_| UdpSocket::bind(LOOPBACK).unwrap()).collect();
+    let strays = kinds::strays(WAITING as u32, ConnId::new(1));
+    let mut space = vec![0; udp.receive_buffers() * udp.receive_buffer_len()];
+    let mut buffers: Vec<_> = space.chunks_exact_mut(udp.receive_buffer_len()).map(IoSliceMut::new).collect();
+    let mut runs = vec![Run::default(); buffers.len()];
+
+    let mut group = criterion.benchmark_group("strays");
+    group.throughput(Throughput::Elements(WAITING as u64));
+    group.bench_function("the receive call", |bencher| {
+        bencher.iter_custom(|rounds| {
+            let mut spent = Duration::ZERO;
+            for _ in 0..rounds {
+                for (number, stray) in strays.iter().enumerate() {
+                    sockets[number % SOURCES].send_to(&stray.bytes, target).unwrap();
+                }
+                runtime.block_on(poll_fn(|cx| udp.poll_recv_ready(cx))).unwrap();
+                let began = std::time::Instant::now();
+                let mut got = 0;
+                while got < WAITING {
+                    got += udp.try_recv(&mut buffers, &mut runs).unwrap();
+                }
+                spent += began.elapsed();
+            }
+            spent
+        });
+    });
+    group.finish();
 }
 
 /// Sends strays to `target` for the length of a phase, at the rate that was asked for; returns how many it were.
@@ -154,5 +194,5 @@ fn beside_a_flow(_: &mut Criterion) {
     runtime.shutdown_background();
 }
 
-criterion_group!(benches, one, beside_a_flow);
+criterion_group!(benches, one, received, beside_a_flow);
 criterion_main!(benches);
