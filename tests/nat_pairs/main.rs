@@ -5,11 +5,23 @@
 //! | --- | --- |
 //! | `SEEDS=1000` | so many worlds for each pair instead of the usual number |
 //! | `SEED=7` | that seed alone |
-//! | `PAIR=symmetric,linux` | that pair alone |
+//! | `PAIR=linux,symmetric` | that pair alone |
 //! | `THREADS=1` | instead of one for each core |
 //!
 //! A world that fails prints how it was drawn, what went wrong and its last events, and how to run it again.
 
 #![expect(clippy::unwrap_used, reason = "a test that unwraps nothing has failed, and says where")]
 
+mod bare;
+mod matrix;
+mod notes;
 mod plain;
+mod scenario;
+mod special;
+
+use std::env;
+
+/// The number in this environment variable.
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
+}

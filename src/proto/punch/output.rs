@@ -148,7 +148,8 @@ impl Punch {
                 }
                 self.counts.openers += 1;
                 self.question(now, path, true);
-                self.pace.sent(now, PROBE_GAP);
+                // They go no further than our own provider, and the peer waits for us to be ready.
+                self.pace.sent(now, OPENER_GAP);
             }
             Job::Probe(path) => {
                 if let Some(target) = self.targets.get_mut(path) {

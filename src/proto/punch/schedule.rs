@@ -15,7 +15,7 @@ const AFTERWARDS: Duration = Duration::from_secs(1);
 /// RFC 8445 §14.2: two checks are at least 5 ms apart, whatever they are for.
 pub const PROBE_GAP: Duration = Duration::from_millis(5);
 
-/// Ours: between two openers that are to arrive nowhere, from hundreds of sockets.
+/// Ours: between two openers, which arrive nowhere, and which whoever waits for us to be ready waits for.
 pub const OPENER_GAP: Duration = Duration::from_millis(1);
 
 /// Ours: probes of one punch, but for those that search for a port and those that die on the way.

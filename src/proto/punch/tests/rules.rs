@@ -73,7 +73,7 @@ fn openers_go_first_and_die_on_the_way_and_then_ready_is_told() {
     let early = sent(&mut punch, at(400));
     assert_eq!(early.len(), 4);
     assert!(early.iter().all(|(_, to, ttl, _)| *to == addr(PEER) && *ttl == Some(OPENER_TTL)));
-    assert_eq!(early.last().unwrap().0, at(15));
+    assert_eq!(early.last().unwrap().0, at(3));
     assert_eq!(actions(&mut punch), [Action::Ready]);
     punch.go(at(400));
     let full = sent_from(&mut punch, at(400), at(700));

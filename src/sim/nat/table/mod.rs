@@ -59,6 +59,12 @@ struct Hold {
     timer: Timer,
 }
 
+impl Hold {
+    fn new(outside: u16) -> Self {
+        Self { outside, timer: Timer::default() }
+    }
+}
+
 /// Whose a port is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Owner {
@@ -275,7 +281,7 @@ impl Memory {
     fn use_flow(&mut self, now: u64, inside: SocketAddr, remote: SocketAddr, outside: u16) {
         let by_address = self.filters_by_address();
         let Self { setup, flows, replies, contacts, .. } = self;
-        let flow = flows.entry((inside, remote)).or_insert(Hold { outside, timer: Timer::default() });
+        let flow = flows.entry((inside, remote)).or_insert_with(|| Hold::new(outside));
         flow.outside = outside;
         flow.timer.went_out(now, &setup.timeouts);
         replies.insert((outside, remote), inside);
@@ -286,7 +292,7 @@ impl Memory {
     }
 
     fn use_hold(&mut self, now: u64, inside: SocketAddr, outside: u16) {
-        let hold = self.holds.entry(inside).or_insert(Hold { outside, timer: Timer::default() });
+        let hold = self.holds.entry(inside).or_insert_with(|| Hold::new(outside));
         hold.outside = outside;
         hold.timer.went_out(now, &self.setup.timeouts);
     }
