@@ -76,6 +76,8 @@ replays! {
     any_crowd_leaves_an_endpoint_within_its_bounds: "endpoint",
     any_network_delivers_a_prefix_and_in_the_end_everything: "pair",
     any_settings_are_refused_or_move_data: "config",
+    any_stream_of_messages_is_read_alike_however_it_is_cut: "messages",
+    any_clients_leave_a_rendezvous_server_within_its_bounds: "rendezvous",
 }
 
 /// Bytes of payload that a seed keeps: the content is made up by the target anyway.

@@ -16,6 +16,7 @@ mod pattern;
 mod peer;
 #[path = "../../tests/reference/mod.rs"]
 mod reference;
+mod rendezvous;
 mod sack;
 mod script;
 mod settings;
@@ -25,13 +26,14 @@ pub use connection::connection;
 pub use datagram::{chain, decode, round_trip};
 pub use endpoint::endpoint;
 pub use pair::{config, pair};
+pub use rendezvous::{messages, rendezvous};
 pub use sack::sack;
 
 /// The name of a binary and of the folder of its inputs, and what it does with one.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 10] = [
     ("decode", decode),
     ("round_trip", round_trip),
     ("chain", chain),
@@ -40,4 +42,6 @@ pub const TARGETS: [Target; 8] = [
     ("endpoint", endpoint),
     ("pair", pair),
     ("config", config),
+    ("messages", messages),
+    ("rendezvous", rendezvous),
 ];

@@ -7,6 +7,7 @@ mod listener;
 mod nat;
 #[cfg(feature = "session")]
 pub mod packet;
+pub mod rendezvous;
 #[cfg(feature = "session")]
 pub mod session;
 mod socket;

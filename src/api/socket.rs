@@ -189,6 +189,11 @@ impl UtpSocket {
         Foreign::new(Arc::clone(&self.inner))
     }
 
+    /// The applications' side of the endpoint.
+    pub(super) fn lease(&self) -> Lease {
+        self.inner.lease.clone()
+    }
+
     /// The address that the socket is bound to; the first one if there are several.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {

@@ -13,6 +13,7 @@ mod noise;
 mod output;
 mod pipe;
 mod quantity;
+mod rendezvous;
 mod signals;
 mod transport;
 
@@ -39,6 +40,7 @@ enum Command {
     Bench(bench::Options),
     Decode(decode::Options),
     Nat(nat::Options),
+    Rendezvous(rendezvous::Options),
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure at run time, 2 wrong usage.\n\
@@ -66,6 +68,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Bench(options) => runtime()?.block_on(bench::run(options)),
         Command::Decode(options) => decode::run(&options),
         Command::Nat(options) => runtime()?.block_on(nat::run(options)),
+        Command::Rendezvous(options) => runtime()?.block_on(rendezvous::run(options)),
     }
 }
 

@@ -20,5 +20,6 @@ pub use memory::{MemoryHub, MemorySocket};
 pub use socket::{Datagrams, GrantedBuffers, Run};
 pub use udp::Udp;
 
+pub(crate) use clock::Clock;
 pub(crate) use counters::IoCounters;
 pub(crate) use host::{FAR_AWAY, source_towards};

@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// Where a value is in a [`Slab`]: eight bytes, valid until that value is removed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     index: u32,
     generation: u32,

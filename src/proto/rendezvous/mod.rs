@@ -15,11 +15,13 @@
 //!    ├─ RESULT ─────────────────────▶│◀───────────────────── RESULT ─┤
 //! ```
 //!
-//! [`server`] is the machine of the one in the middle. Both are pure: bytes in, bytes out, time as an argument.
+//! [`server`] is the machine of the one in the middle, [`Client`] that of the others. Both are pure: bytes in, bytes out, time as an argument.
 
+mod client;
 mod rate;
 pub mod server;
 
+pub use client::{Client, ClientEvent, Loss};
 pub use rate::Rate;
 
 /// Ours: the version of the protocol that is spoken here.

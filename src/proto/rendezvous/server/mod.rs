@@ -8,6 +8,7 @@
 //! seen a client, apart from those that can hurt nobody else, and it has bounds for everything ([`ServerConfig`]).
 
 mod agenda;
+mod desk;
 mod guest;
 mod households;
 mod limits;
@@ -21,6 +22,7 @@ mod visits;
 #[cfg(test)]
 mod tests;
 
+pub use desk::Desk;
 pub use limits::ServerConfig;
 pub use stats::ServerStats;
 
@@ -41,7 +43,7 @@ use crate::time::Instant;
 use crate::wire::rendezvous::{ErrorCode, Message, Secret};
 
 /// A client of a [`Server`]. Never means another one later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(Key);
 
 /// Why a client was not let in.

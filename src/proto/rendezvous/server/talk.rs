@@ -41,9 +41,8 @@ impl Server {
                 Some(message) => self.heard(now, key, message),
                 None => self.refuse_nonsense(key),
             }
-            if !self.doomed.is_empty() {
-                break;
-            }
+            // Perhaps the one who spoke.
+            self.see_off(now);
         }
         self.see_off(now);
     }

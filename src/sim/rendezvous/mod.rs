@@ -1,0 +1,72 @@
+//! A rendezvous server that lives on a simulated host.
+
+#[cfg(test)]
+mod tests;
+
+use super::resident::{Home, Resident};
+use crate::proto::rendezvous::server::{Desk, Server, ServerConfig, ServerStats};
+
+/// The [server](crate::proto::rendezvous::server) that introduces peers to each other, as a [`Resident`]. It takes
+/// whatever connects to its host, and answers STUN
+/// Binding questions on all its sockets: to tell clients what their NAT is like, it needs
+/// [several](crate::sim::World::host_at).
+#[derive(Debug)]
+pub struct RendezvousServer {
+    config: ServerConfig,
+    desk: Desk,
+    /// Counts beginnings: each server is another one.
+    generation: u8,
+    restart: bool,
+    drain: bool,
+    /// It answers those who ask by STUN.
+    reflects: bool,
+}
+
+impl RendezvousServer {
+    /// A server with these settings.
+    #[must_use]
+    pub fn new(config: ServerConfig) -> Self {
+        let desk = Desk::new(Server::new(config.clone(), [0; 32]));
+        Self { config, desk, generation: 0, restart: false, drain: false, reflects: false }
+    }
+
+    /// At the next step it forgets everything, as if it had been started anew; streams end.
+    pub const fn restart(&mut self) {
+        self.restart = true;
+    }
+
+    /// At the next step it tells everybody that it is about to go.
+    pub const fn drain(&mut self) {
+        self.drain = true;
+    }
+
+    /// What it has seen and done since it was started.
+    #[must_use]
+    pub const fn stats(&self) -> ServerStats {
+        self.desk.stats()
+    }
+}
+
+impl Resident for RendezvousServer {
+    fn step(&mut self, home: &mut Home<'_>) {
+        let now = home.local_now();
+        if std::mem::take(&mut self.restart) {
+            self.generation += 1;
+            self.desk = Desk::new(Server::new(self.config.clone(), [self.generation; 32]));
+        }
+        if std::mem::take(&mut self.drain) {
+            self.desk.drain(now);
+        }
+        if !std::mem::replace(&mut self.reflects, true) {
+            home.shared().serve_stun(true);
+        }
+        let _open = self.desk.poll(&mut home.context(), now, home.shared());
+        if let Some(at) = self.desk.poll_timeout() {
+            home.wake_at_local(at);
+        }
+    }
+
+    fn accepts(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,145 @@
+//! The server on a host, and clients that speak to it over a network that loses packets.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::net::SocketAddr;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::*;
+use crate::Config;
+use crate::proto::endpoint::Handle;
+use crate::proto::rendezvous::{Client, ClientEvent};
+use crate::sim::{HostId, Line, Link, Strike, World};
+use crate::wire::rendezvous::{Join, JoinFlags, Outcome, Punched, RoomId, WantedRole};
+use crate::wire::{NatClass, Token};
+
+/// Wants into a room, meets whoever is there, and says that it went well.
+#[derive(Debug)]
+struct Guest {
+    server: SocketAddr,
+    token: u64,
+    room: &'static str,
+    handle: Option<Handle>,
+    client: Client,
+    events: Vec<ClientEvent>,
+}
+
+impl Guest {
+    fn new(server: SocketAddr, token: u64, room: &'static str) -> Self {
+        Self { server, token, room, handle: None, client: Client::new(), events: Vec::new() }
+    }
+
+    fn met(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, ClientEvent::Go(_)))
+    }
+}
+
+impl Resident for Guest {
+    fn step(&mut self, home: &mut Home<'_>) {
+        let now = home.local_now();
+        let mut context = home.context();
+        if self.handle.is_none() {
+            self.handle = Some(home.shared().connect(self.server, None));
+            self.client.connected(now, false);
+            let join = Join {
+                room: RoomId::from_name(self.room),
+                token: Token::new(self.token),
+                class: NatClass::default(),
+                candidates: Vec::new(),
+                role: WantedRole::Any,
+                capacity: 2,
+                flags: JoinFlags::WELCOMES_ALL,
+            };
+            self.client.join(now, join);
+        }
+        let Some(handle) = &self.handle else { return };
+        self.client.handle_timeout(now);
+        loop {
+            let read = match handle.poll_read(&mut context, home.scratch()) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(read @ 1..)) => read,
+                Poll::Ready(_) => {
+                    // Too slow for the server's patience: once more.
+                    self.handle = None;
+                    return home.wake_at(home.now() + Duration::from_millis(100));
+                }
+            };
+            let bytes = home.scratch()[..read].to_vec();
+            self.client.receive(now, &bytes);
+            while let Some(event) = self.client.poll_event() {
+                match &event {
+                    ClientEvent::Came(peer) if self.token.is_multiple_of(2) => self.client.meet(now, *peer),
+                    ClientEvent::Connect(connect) => self.client.ready(now, connect.session, 0),
+                    ClientEvent::Go(round) => {
+                        let (outcome, took) = (Outcome::Connected, Duration::from_millis(1));
+                        let session = round.session;
+                        self.client.report(now, Punched { session, outcome, path: None, took });
+                    }
+                    _ => {}
+                }
+                self.events.push(event);
+            }
+        }
+        if let Poll::Ready(Ok(count)) = handle.poll_write(&mut context, self.client.outgoing()) {
+            self.client.sent(count);
+        }
+        if let Some(at) = self.client.poll_timeout() {
+            home.wake_at_local(at);
+        }
+    }
+}
+
+fn world(seed: u64, pairs: usize, link: Link) -> (World, HostId, Vec<HostId>) {
+    let mut world = World::new(seed);
+    let server = world.host(Config::default());
+    world.reside(server, RendezvousServer::new(ServerConfig::default()));
+    let names = ["lagoon", "fjord", "estuary", "delta", "sound"];
+    let addr = world.addr(server);
+    let mut guests = Vec::new();
+    for (token, room) in (0u64..).zip(names.iter().take(pairs).flat_map(|room| [*room, *room])) {
+        let guest = world.host(Config::default());
+        world.join(guest, server, Line::from(link.clone()));
+        world.reside(guest, Guest::new(addr, token, room));
+        guests.push(guest);
+    }
+    (world, server, guests)
+}
+
+fn met(world: &World, guests: &[HostId]) -> bool {
+    guests.iter().all(|guest| world.resident::<Guest>(*guest).unwrap().met())
+}
+
+#[test]
+fn pairs_meet_over_a_network_that_loses_packets() {
+    for seed in 0..20 {
+        let link = Link::perfect().delay(Duration::from_millis(30)).loss(Strike::random(0.1));
+        let (mut world, server, guests) = world(seed, 5, link);
+        world.run_until(|world| met(world, &guests), Duration::from_secs(120)).unwrap();
+        world.run_for(Duration::from_secs(30));
+        let stats = world.resident::<RendezvousServer>(server).unwrap().stats();
+        assert!(
+            stats.clients == 10 && stats.connects >= 5 && stats.outcomes[0] >= 10,
+            "seed {seed}: {stats:?}"
+        );
+        assert_eq!((stats.bad_messages, stats.meetings), (0, 0), "seed {seed}");
+    }
+}
+
+#[test]
+fn an_introduction_takes_four_round_trips_when_nothing_is_lost() {
+    let (mut world, _, guests) = world(1, 1, Link::perfect().delay(Duration::from_millis(20)));
+    let took = world.run_until(|world| met(world, &guests), Duration::from_secs(10)).unwrap();
+    // The stream; hello and the room; the request; the first packets and the word to go.
+    assert!(took <= Duration::from_millis(4 * 40 + 20), "{took:?}");
+}
+
+#[test]
+fn a_server_that_begins_anew_is_found_again() {
+    let (mut world, server, guests) = world(2, 1, Link::perfect().delay(Duration::from_millis(20)));
+    world.run_until(|world| met(world, &guests), Duration::from_secs(10)).unwrap();
+    world.tell(server, RendezvousServer::restart);
+    world.run_for(Duration::from_secs(5));
+    let stats = world.resident::<RendezvousServer>(server).unwrap().stats();
+    assert!(stats.clients == 2 && stats.joins >= 2, "both have come again: {stats:?}");
+}
