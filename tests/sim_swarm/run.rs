@@ -75,7 +75,7 @@ fn judge(world: &World, scenario: &Scenario, flows: &[(FlowId, bool)]) -> (u64, 
             // So is the id of a connection that is over, for a while.
             continue;
         }
-        if is_turned_away(world, flow) {
+        if is_turned_away(world, flow, ends[0].closed) {
             continue;
         }
         for (mine, theirs) in [(ends[0], ends[1]), (ends[1], ends[0])] {
@@ -92,12 +92,17 @@ fn judge(world: &World, scenario: &Scenario, flows: &[(FlowId, bool)]) -> (u64, 
     (graceful, unsure)
 }
 
-/// Whether the acceptor's host had no memory to take this connection in. Above four fifths of what `Config::max_memory`
-/// allows nobody is let in: SYNs are dropped, and a proof that comes too late is answered by a RESET. As long as others
-/// hold that much, nobody can expect to connect, and in worlds where one send buffer is nearly all that a host may hold
-/// that is longer than the initiator waits.
-fn is_turned_away(world: &World, flow: FlowId) -> bool {
+/// Whether the acceptor's host had a reason not to take this connection in that a network without faults would not change:
+///
+/// - No memory. Above four fifths of what `Config::max_memory` allows nobody is let in: SYNs are dropped, and a proof that
+///   comes too late is answered by a RESET. As long as others hold that much, nobody can expect to connect, and in worlds
+///   where one send buffer is nearly all that a host may hold that is longer than the initiator waits.
+/// - The id. There are 65,536, and two hosts that call each other within one round trip may draw neighbours, which one
+///   of them refuses by a RESET: its peer has to try again under another.
+fn is_turned_away(world: &World, flow: FlowId, closed: Option<CloseReason>) -> bool {
     let acceptor = world.endpoint(world.host_of(flow, Side::Acceptor));
+    let dropped = acceptor.stats().dropped;
     let began = world.stream_stats(flow, Side::Acceptor).packets_sent > 0;
-    !began && acceptor.stats().dropped.out_of_memory > 0
+    let collided = closed == Some(CloseReason::Refused) && dropped.id_collision > 0;
+    !began && (dropped.out_of_memory > 0 || collided)
 }
