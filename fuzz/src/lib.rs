@@ -20,6 +20,7 @@ mod rendezvous;
 mod sack;
 mod script;
 mod settings;
+mod stun;
 mod tasks;
 
 pub use connection::connection;
@@ -28,12 +29,13 @@ pub use endpoint::endpoint;
 pub use pair::{config, pair};
 pub use rendezvous::{messages, rendezvous};
 pub use sack::sack;
+pub use stun::stun;
 
 /// The name of a binary and of the folder of its inputs, and what it does with one.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("decode", decode),
     ("round_trip", round_trip),
     ("chain", chain),
@@ -44,4 +46,5 @@ pub const TARGETS: [Target; 10] = [
     ("config", config),
     ("messages", messages),
     ("rendezvous", rendezvous),
+    ("stun", stun),
 ];
