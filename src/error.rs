@@ -16,6 +16,8 @@ pub enum CloseReason {
     Finished,
     /// The peer answered our SYN with a RESET: nobody listens there.
     Refused,
+    /// Nobody listens there for the service that was asked for, or the peer knows of no services.
+    NoService,
     /// The peer sent a RESET.
     Reset,
     /// The peer did not answer: SYNs, or retransmissions of the same packet, were exhausted.
@@ -48,7 +50,7 @@ impl CloseReason {
     pub const fn kind(self) -> io::ErrorKind {
         match self {
             Self::Finished | Self::EndpointClosed => io::ErrorKind::NotConnected,
-            Self::Refused => io::ErrorKind::ConnectionRefused,
+            Self::Refused | Self::NoService => io::ErrorKind::ConnectionRefused,
             Self::Reset => io::ErrorKind::ConnectionReset,
             Self::TimedOut | Self::Idle | Self::Stalled | Self::Unconfirmed => io::ErrorKind::TimedOut,
             Self::Misbehaved => io::ErrorKind::InvalidData,
@@ -65,6 +67,7 @@ impl fmt::Display for CloseReason {
         f.write_str(match self {
             Self::Finished => "connection finished",
             Self::Refused => "connection refused by the peer",
+            Self::NoService => "the peer does not offer this service",
             Self::Reset => "connection reset by the peer",
             Self::TimedOut => "the peer did not answer in time",
             Self::Idle => "nothing was heard from the peer for too long",

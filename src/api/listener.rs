@@ -11,6 +11,7 @@ use super::socket::Inner;
 use super::stream::UtpStream;
 use crate::error::CloseReason;
 use crate::proto::endpoint;
+use crate::wire::Service;
 
 /// Takes the incoming connections of a [`UtpSocket`](crate::UtpSocket).
 ///
@@ -18,12 +19,18 @@ use crate::proto::endpoint;
 /// connections are refused.
 pub struct UtpListener {
     inner: Arc<Inner>,
+    service: Option<Service>,
 }
 
 impl UtpListener {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
-        inner.listener_made();
-        Self { inner }
+        inner.listener_made(None);
+        Self { inner, service: None }
+    }
+
+    pub(super) fn for_service(inner: Arc<Inner>, service: Service) -> Self {
+        inner.listener_made(Some(service));
+        Self { inner, service: Some(service) }
     }
 
     /// The next incoming connection, accepted, and where it comes from.
@@ -44,7 +51,7 @@ impl UtpListener {
     /// # Errors
     /// As for `accept`.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UtpStream, SocketAddr)>> {
-        poll_accept(&self.inner, cx)
+        poll_accept(&self.inner, self.service, cx)
     }
 
     /// The next incoming connection, undecided: next to nothing has been spent on it, and nothing has been answered,
@@ -64,7 +71,13 @@ impl UtpListener {
     /// # Errors
     /// As for `incoming`.
     pub fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
-        poll_incoming(&self.inner, cx)
+        poll_incoming(&self.inner, self.service, cx)
+    }
+
+    /// Which service it takes connections for; `None` for those that name none.
+    #[must_use]
+    pub const fn service(&self) -> Option<Service> {
+        self.service
     }
 
     /// The address that the socket is bound to; the first one if there are several.
@@ -76,7 +89,7 @@ impl UtpListener {
 
 impl Drop for UtpListener {
     fn drop(&mut self) {
-        self.inner.listener_dropped();
+        self.inner.listener_dropped(self.service);
     }
 }
 
@@ -107,6 +120,12 @@ impl Incoming {
         self.0.is_proved()
     }
 
+    /// Which service it asks for, if any.
+    #[must_use]
+    pub const fn service(&self) -> Option<Service> {
+        self.0.service()
+    }
+
     /// Accepts it.
     ///
     /// After longer than [`Config::connect_timeout`](crate::Config::connect_timeout) the initiator has given up, and
@@ -127,13 +146,24 @@ impl Incoming {
     }
 }
 
-pub(super) fn poll_incoming(inner: &Inner, cx: &mut Context<'_>) -> Poll<io::Result<Incoming>> {
-    let incoming = ready!(inner.shared().poll_incoming(cx));
+pub(super) fn poll_incoming(
+    inner: &Inner,
+    service: Option<Service>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Incoming>> {
+    let incoming = ready!(match service {
+        Some(service) => inner.shared().poll_incoming_for(cx, service),
+        None => inner.shared().poll_incoming(cx),
+    });
     Poll::Ready(incoming.map(Incoming).ok_or_else(|| CloseReason::EndpointClosed.into()))
 }
 
-pub(super) fn poll_accept(inner: &Inner, cx: &mut Context<'_>) -> Poll<io::Result<(UtpStream, SocketAddr)>> {
-    let incoming = ready!(poll_incoming(inner, cx))?;
+pub(super) fn poll_accept(
+    inner: &Inner,
+    service: Option<Service>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<(UtpStream, SocketAddr)>> {
+    let incoming = ready!(poll_incoming(inner, service, cx))?;
     let peer = incoming.peer_addr();
     Poll::Ready(Ok((incoming.accept(), peer)))
 }

@@ -16,9 +16,9 @@ use super::listener::UtpListener;
 use super::stream::UtpStream;
 use crate::config::Config;
 use crate::net::{Datagrams, Driver, IoCounters, Udp};
-use crate::proto::endpoint::{Handle, Lease, Shared};
+use crate::proto::endpoint::{Dial, Handle, Lease, Shared};
 use crate::stats::SocketStats;
-use crate::wire::ConnId;
+use crate::wire::{ConnId, Service};
 
 /// A uTP socket: makes and takes connections, and shares its port with other protocols.
 ///
@@ -159,6 +159,20 @@ impl UtpSocket {
         Connect { handle: Some(self.inner.lease.connect(peer, Some(id))) }
     }
 
+    /// Connects to what listens for `service` at `peer` ([`listen_for`](Self::listen_for)).
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect); [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) with
+    /// [`NoService`](crate::CloseReason::NoService) as source if nobody does, or if the peer is not made of this crate
+    /// and knows of no services.
+    ///
+    /// # Cancel safety
+    /// Dropping it abandons the attempt.
+    pub fn connect_to(&self, peer: SocketAddr, service: Service) -> Connect {
+        let dial = Dial { service: Some(service), ..Dial::default() };
+        Connect { handle: Some(self.inner.lease.dial(peer, dial)) }
+    }
+
     /// Takes incoming connections from now on, until the last listener is dropped. Without one they are refused.
     ///
     /// Unlike TCP's, a connection is answered when it is accepted, not before: until then nothing is spent on it, and
@@ -166,6 +180,16 @@ impl UtpSocket {
     #[must_use]
     pub fn listen(&self) -> UtpListener {
         UtpListener::new(Arc::clone(&self.inner))
+    }
+
+    /// Takes incoming connections for this service from now on, until its last listener is dropped: several protocols
+    /// share a port, and each connection names the one it wants, as with ALPN.
+    ///
+    /// Connections that name none go to [`listen`](Self::listen), and those that name another one not here. All
+    /// listeners share the limits of the socket.
+    #[must_use]
+    pub fn listen_for(&self, service: Service) -> UtpListener {
+        UtpListener::for_service(Arc::clone(&self.inner), service)
     }
 
     /// The next incoming connection, for programs that want nothing else: a [`UtpListener`] made on the first call,
@@ -178,7 +202,7 @@ impl UtpSocket {
     /// Safe: no connection is lost.
     pub async fn accept(&self) -> io::Result<(UtpStream, SocketAddr)> {
         self.inner.listeners.stay(|on| self.inner.lease.set_listening(on));
-        poll_fn(|cx| super::listener::poll_accept(&self.inner, cx)).await
+        poll_fn(|cx| super::listener::poll_accept(&self.inner, None, cx)).await
     }
 
     /// Datagrams that are not uTP, both ways: a DHT or any other protocol shares the port.
@@ -250,12 +274,18 @@ impl Inner {
         self.local_addrs[0]
     }
 
-    pub(super) fn listener_made(&self) {
-        self.listeners.enter(|on| self.lease.set_listening(on));
+    pub(super) fn listener_made(&self, service: Option<Service>) {
+        match service {
+            Some(service) => self.lease.listen_for(service),
+            None => self.listeners.enter(|on| self.lease.set_listening(on)),
+        }
     }
 
-    pub(super) fn listener_dropped(&self) {
-        self.listeners.leave(|on| self.lease.set_listening(on));
+    pub(super) fn listener_dropped(&self, service: Option<Service>) {
+        match service {
+            Some(service) => self.lease.unlisten_for(service),
+            None => self.listeners.leave(|on| self.lease.set_listening(on)),
+        }
     }
 
     pub(super) fn foreign_made(&self) {

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ebbtide::UtpSocket;
+use ebbtide::{Config, UtpSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::pattern;
@@ -42,7 +42,9 @@ async fn tshark_finds_nothing_wrong_with_our_packets() {
 /// Through a bad relay, so that there are selective acknowledgements and repetitions to look at.
 async fn record_a_transfer(bytes: u64) -> Vec<Recorded> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let (near, far) = (UtpSocket::bind(any).await.unwrap(), UtpSocket::bind(any).await.unwrap());
+    // tshark shows packets with other extensions than the first three as plain UDP.
+    let bind = || UtpSocket::bind_with(any, Config::default().extensions(false));
+    let (near, far) = (bind().await.unwrap(), bind().await.unwrap());
     let relay = Relay::start(far.local_addr(), Link::LOSSY, 1, 100_000).unwrap();
     let listener = far.listen();
     let (connected, accepted) = tokio::join!(near.connect(relay.addr()), listener.accept());

@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
-use super::Connection;
-use crate::wire::{ExtensionsBuf, MarkFlags, Own, Packet, Txn};
+use super::{Connection, Hello};
+use crate::time::Instant;
+use crate::wire::{ExtensionsBuf, MarkFlags, Own, Packet, SeqNr, Txn};
 
 /// Questions and answers under way.
 #[derive(Debug, Default)]
@@ -20,6 +21,7 @@ pub(super) struct Consent {
     asked: Txn,
     /// Questions so far, which makes their numbers.
     count: u32,
+    rival: Option<Box<Rival>>,
     /// Mixed into the numbers of questions, so that nobody can answer who has not heard them.
     secret: u64,
 }
@@ -51,7 +53,50 @@ impl Consent {
     }
 }
 
+/// What is to become of a connection whose place another SYN wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// It keeps its place.
+    Keep,
+    /// It keeps its place, and the peer is asked whether it is still there.
+    Asked,
+    /// The peer has been asked and is gone. The SYN said this when it came first.
+    Gone(Option<Hello>),
+}
+
+/// A SYN that wants the place of a connection.
+#[derive(Clone, Copy, Debug)]
+struct Rival {
+    since: Instant,
+    seq: SeqNr,
+    hello: Option<Hello>,
+}
+
+/// Ours: a peer that is still there answers one of two questions within so much time; less than the three seconds after
+/// which its third SYN would come.
+const RIVAL_PATIENCE: Duration = Duration::from_millis(2500);
+
 impl Connection {
+    /// Another SYN has come on the ids of this connection, with another number. Perhaps the peer has lost it and begins
+    /// anew: it is asked, and if it says nothing until the SYN comes once more, the connection is gone.
+    ///
+    /// Only peers of this crate's making can be asked.
+    pub fn doubt(&mut self, now: Instant, seq: SeqNr, hello: Option<Hello>) -> Doubt {
+        if !self.peer_is_ebbtide() || !self.is_confirmed() {
+            return Doubt::Keep;
+        }
+        match self.consent.rival.as_deref_mut() {
+            Some(rival) if rival.seq == seq && rival.since > self.peer.last_heard => {
+                if now.since(rival.since) >= RIVAL_PATIENCE {
+                    return Doubt::Gone(rival.hello);
+                }
+            }
+            _ => self.consent.rival = Some(Box::new(Rival { since: now, seq, hello })),
+        }
+        self.consent.ask = true;
+        Doubt::Asked
+    }
+
     /// What a packet says beyond BEP 29, which fits. Returns whether it is a question or an
     /// answer, and no acknowledgement in disguise.
     pub(super) fn on_extensions(&mut self, packet: &Packet<'_>) -> bool {

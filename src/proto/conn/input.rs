@@ -12,7 +12,7 @@ use crate::proto::congestion::{Acked, LossEvent};
 use crate::proto::recv::Inserted;
 use crate::proto::send::{AckOutcome, Lost};
 use crate::time::Instant;
-use crate::wire::{Kind, Packet};
+use crate::wire::{Kind, OwnReason, Packet};
 
 impl Connection {
     /// Takes in a packet that was routed here: by our receive id, a SYN by its sender, a RESET by either id.
@@ -68,6 +68,9 @@ impl Connection {
         }
         self.negotiation.learn(packet.extensions);
         self.recv.start(header.seq.prev());
+        if self.negotiation.must_be_read() && !self.peer_is_ebbtide() {
+            return self.close_with_reset(CloseReason::NoService);
+        }
         if tries == 1 {
             let round_trip = now.since(self.syn_sent_at);
             self.rtt.sample(round_trip);
@@ -367,7 +370,7 @@ impl Connection {
         }
         self.counters.packets_received += 1;
         match self.state {
-            State::SynSent { .. } => self.close(CloseReason::Refused),
+            State::SynSent { .. } => self.close(refusal(packet)),
             // libutp forgets the connection once its own FIN is acknowledged, and answers ours like that.
             _ if self.recv.is_finished() && self.send.only_fin_outstanding() => {
                 self.send.clear();
@@ -375,5 +378,14 @@ impl Connection {
             }
             _ => self.close(CloseReason::Reset),
         }
+    }
+}
+
+/// Why a SYN is answered by a RESET.
+fn refusal(reset: &Packet<'_>) -> CloseReason {
+    let own = reset.extensions.mark().and_then(|_| reset.extensions.own_block().ok().flatten());
+    match own.and_then(|own| own.close_reason) {
+        Some(reason) if reason.code() == OwnReason::NO_SERVICE => CloseReason::NoService,
+        _ => CloseReason::Refused,
     }
 }

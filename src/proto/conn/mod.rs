@@ -32,8 +32,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use consent::Doubt;
 pub use events::Events;
 pub use negotiation::Hello;
+pub(super) use negotiation::chain;
 pub use state::{ConnIds, Syn};
 pub use verbs::{ReadOutcome, WriteOutcome};
 

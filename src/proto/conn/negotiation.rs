@@ -180,6 +180,11 @@ impl Negotiation {
         self.kin.as_ref()?.hello.as_ref()
     }
 
+    /// Whether a peer that reads no extensions is of no use.
+    pub(super) fn must_be_read(&self) -> bool {
+        self.hello().is_some_and(Hello::must_be_read)
+    }
+
     /// Our SYN has been answered.
     pub(super) fn answered(&mut self) {
         match &mut self.kin {
@@ -271,7 +276,12 @@ fn answer(peer: SocketAddr) -> Own<'static> {
 }
 
 /// A mark, and what else there is to say. Nothing at all if that does not fit, which would be a mistake of ours.
-pub(super) fn chain(flags: MarkFlags, tag: Tag, own: &Own<'_>, pad_to: usize) -> Option<ExtensionsBuf> {
+pub(in crate::proto) fn chain(
+    flags: MarkFlags,
+    tag: Tag,
+    own: &Own<'_>,
+    pad_to: usize,
+) -> Option<ExtensionsBuf> {
     let more = !own.is_empty() || pad_to > 0;
     let flags = if more { flags | MarkFlags::MORE } else { flags };
     let mut chain = ExtensionsBuf::new();

@@ -8,9 +8,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::proto::batch::{Batch, Path, SocketId};
+use crate::proto::conn::chain;
 use crate::time::Instant;
 use crate::wire::{
-    ConnId, Delay, Extension, ExtensionsBuf, Header, Kind, Mark, MarkFlags, Packet, SeqNr, Tag, Timestamp,
+    ConnId, Delay, Extensions, ExtensionsBuf, Header, Kind, MarkFlags, Own, OwnReason, Packet, SeqNr, Tag,
+    Timestamp,
 };
 
 /// Ours: answers written and not yet sent; as many as a driver receives datagrams before it sends. 40 KiB at most.
@@ -29,8 +31,10 @@ struct Answer {
     header: Header,
     /// How far the clock that it shows is ahead of ours; it shows none without.
     clock: Option<u32>,
-    /// The mark that goes with it.
-    mark: Option<Mark>,
+    /// By which one of ours calls the stream.
+    tag: Option<Tag>,
+    /// Why it is refused.
+    reason: Option<u16>,
     /// The send time of the packet that is answered, if it has one.
     heard: Timestamp,
 }
@@ -43,8 +47,16 @@ impl Answers {
 
     /// A RESET for a packet with number `seq` that came on `id`. `random` becomes its own number.
     ///
-    /// As libutp does: the id is repeated, and the acknowledgement is the number of the packet.
-    pub(super) fn reset(&mut self, path: Path, id: ConnId, seq: SeqNr, random: SeqNr) {
+    /// As libutp does: the id is repeated, and the acknowledgement is the number of the packet. A reason goes to those
+    /// who asked for a service, in a packet that is no shorter.
+    pub(super) fn reset(
+        &mut self,
+        path: Path,
+        id: ConnId,
+        seq: SeqNr,
+        random: SeqNr,
+        reason: Option<(Tag, u16)>,
+    ) {
         let header = Header {
             kind: Kind::Reset,
             conn_id: id,
@@ -54,7 +66,8 @@ impl Answers {
             seq: random,
             ack: seq,
         };
-        self.push(Answer { path, header, clock: None, mark: None, heard: Timestamp::default() });
+        let (tag, reason) = reason.unzip();
+        self.push(Answer { path, header, clock: None, tag, reason, heard: Timestamp::default() });
     }
 
     /// What a connection would answer to this SYN, with `number` as the number of its first packet, and with this tag
@@ -77,8 +90,7 @@ impl Answers {
             seq: number,
             ack: syn.seq,
         };
-        let mark = tag.map(|tag| Mark { flags: MarkFlags::ACCEPTOR, tag });
-        self.push(Answer { path, header, clock: Some(clock), mark, heard: syn.sent_at });
+        self.push(Answer { path, header, clock: Some(clock), tag, reason: None, heard: syn.sent_at });
     }
 
     fn push(&mut self, answer: Answer) {
@@ -88,11 +100,11 @@ impl Answers {
 
     /// Writes the next one into an empty batch.
     pub(super) fn write(&mut self, now: Instant, batch: &mut Batch) -> Option<Path> {
-        let Answer { path, mut header, clock, mark, heard } = self.pending.pop_front()?;
-        let mut chain = ExtensionsBuf::new();
-        let marked = mark.is_some_and(|mark| chain.push(Extension::BITS, &mark.encode()).is_ok());
-        debug_assert_eq!(marked, mark.is_some());
-        let chain = chain.as_extensions();
+        let Answer { path, mut header, clock, tag, reason, heard } = self.pending.pop_front()?;
+        let reason = reason.map(|code| OwnReason::new(code, ""));
+        let own = Own { close_reason: reason, ..Own::default() };
+        let chain = tag.and_then(|tag| chain(MarkFlags::ACCEPTOR, tag, &own, 0));
+        let extensions = chain.as_ref().map_or(Extensions::EMPTY, ExtensionsBuf::as_extensions);
         if let Some(clock) = clock {
             let shown = (now + Duration::from_micros(clock.into())).stamp();
             header.sent_at = Timestamp::new(shown.get().max(1));
@@ -100,7 +112,7 @@ impl Answers {
                 header.delay = shown.delay_since(heard).as_sample();
             }
         }
-        let packet = Packet { header, extensions: chain, payload: &[] };
+        let packet = Packet { header, extensions, payload: &[] };
         batch.push(packet.encoded_len(), |mut out| packet.encode(&mut out));
         match clock {
             Some(clock) => batch.set_clock(clock),
@@ -136,7 +148,7 @@ mod tests {
     #[test]
     fn t02_a_reset_repeats_the_id_acknowledges_the_packet_and_shows_no_clock() {
         let mut answers = Answers::default();
-        answers.reset(path(), ConnId::new(0xFFFF), SeqNr::new(65_535), SeqNr::new(4));
+        answers.reset(path(), ConnId::new(0xFFFF), SeqNr::new(65_535), SeqNr::new(4), None);
         let mut batch = Batch::new(1);
         assert_eq!(answers.write(Instant::from_micros(77), &mut batch), Some(path()));
         batch.restamp(0, Instant::from_micros(99));
@@ -175,7 +187,7 @@ mod tests {
     fn what_is_not_sent_yet_is_bounded() {
         let mut answers = Answers::default();
         while answers.has_room() {
-            answers.reset(path(), ConnId::new(1), SeqNr::new(1), SeqNr::new(1));
+            answers.reset(path(), ConnId::new(1), SeqNr::new(1), SeqNr::new(1), None);
         }
         assert_eq!(answers.pending.len(), PENDING_MAX);
         assert!(size_of::<Answer>() * PENDING_MAX <= 40 << 10);

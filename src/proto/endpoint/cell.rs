@@ -24,7 +24,7 @@ use crate::error::CloseReason;
 use crate::proto::batch::{Batch, Path};
 #[cfg(feature = "sim")]
 use crate::proto::conn::ReadOutcome;
-use crate::proto::conn::{ConnIds, Connection, Events};
+use crate::proto::conn::{ConnIds, Connection, Doubt, Events, Hello};
 use crate::proto::sync::{Mutex, MutexGuard};
 use crate::storage::Key;
 use crate::time::Instant;
@@ -138,6 +138,11 @@ impl Inner {
     /// Whether this RESET would end the connection.
     pub(super) fn believes_reset(&self, now: Instant, packet: &Packet<'_>) -> bool {
         self.conn.believes_reset(self.clock.shown(now), packet)
+    }
+
+    /// Another SYN has come on the ids of this connection.
+    pub(super) fn doubt(&mut self, now: Instant, seq: SeqNr, hello: Option<Hello>) -> Doubt {
+        self.conn.doubt(self.clock.shown(now), seq, hello)
     }
 
     /// How many of `wanted` bytes memory allows the application to write now, however much room there is.

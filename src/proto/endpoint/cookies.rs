@@ -29,7 +29,7 @@ use super::bucket::Bucket;
 use super::keyed::{Keyed, Source};
 use crate::proto::batch::Path;
 use crate::time::Instant;
-use crate::wire::{ConnId, Header, SeqNr};
+use crate::wire::{ConnId, Header, SeqNr, Service};
 
 /// Ours: how long answers stay the same. One is valid for this long at least and twice as long at most: initiators
 /// of this crate repeat their proof for ten seconds, libutp sends a keepalive after 29.
@@ -49,6 +49,10 @@ const SLOTS: usize = 256;
 /// more of them, an old packet that the network kept back may be taken for a new connection, as with TCP.
 const SPENT_MAX: usize = 8192;
 
+/// Ours: services that a proof may be for, and one more for those without. Each is one more guess to look at; if a
+/// port has more of them and all are in a rush at once, some initiators have to wait until it is over.
+const SERVICES_MAX: usize = 8;
+
 /// The key, and what little has to be remembered of answers that were given.
 #[derive(Debug)]
 pub(super) struct Cookies {
@@ -58,6 +62,8 @@ pub(super) struct Cookies {
     /// Answers that were acknowledged in this epoch, and in the one before. At most [`SPENT_MAX`] each.
     spent: [HashSet<u64, Keyed>; 2],
     spent_epoch: u64,
+    /// What was asked for in SYNs that were answered so; first those that asked for none. At most [`SERVICES_MAX`].
+    services: Vec<Option<Service>>,
 }
 
 /// Sources whose hash is the same.
@@ -77,8 +83,8 @@ pub(super) enum Outcome {
     Unproved,
     /// It acknowledges an answer, as another packet did before: the connection has been and gone.
     Spent,
-    /// It acknowledges an answer to the SYN with this number, and comes from where that answer went.
-    Proved(SeqNr),
+    /// It acknowledges an answer to the SYN with this number, for that service, and comes from where that answer went.
+    Proved(SeqNr, Option<Service>),
 }
 
 impl Cookies {
@@ -90,33 +96,46 @@ impl Cookies {
             slots: vec![Slot::default(); SLOTS].into_boxed_slice(),
             spent: [HashSet::with_hasher(keyed), HashSet::with_hasher(keyed)],
             spent_epoch: 0,
+            services: vec![None],
         }
     }
 
     /// The number of our first packet in answer to this SYN.
-    pub(super) fn number(&self, now: Instant, path: Path, id: ConnId, seq: SeqNr) -> SeqNr {
-        self.secret.number(epoch(now), path, id, seq)
+    pub(super) fn number(
+        &self,
+        now: Instant,
+        path: Path,
+        id: ConnId,
+        seq: SeqNr,
+        service: Option<Service>,
+    ) -> SeqNr {
+        self.secret.number(epoch(now), path, id, seq, service)
     }
 
     /// How far the clock that this connection shows to its peer is ahead of ours, microseconds. Does not change with
     /// time: before and after the proof it must be the same clock.
     pub(super) fn clock(&self, path: Path, id: ConnId, seq: SeqNr) -> u32 {
         #[expect(clippy::cast_possible_truncation, reason = "any bits of a hash will do")]
-        let clock = self.secret.hash(Secret::CLOCK, path, id, seq) as u32;
+        let clock = self.secret.hash(Secret::CLOCK, path, id, seq, None) as u32;
         clock
     }
 
-    /// A SYN from there is answered and forgotten.
-    pub(super) fn give(&mut self, now: Instant, path: Path) {
+    /// A SYN from there, for that service, is answered and forgotten.
+    pub(super) fn give(&mut self, now: Instant, path: Path, service: Option<Service>) {
         let slot = self.keyed.slot(Source::of(path), SLOTS);
         self.slots[slot].given_before = epoch(now) + 1;
+        if service.is_some() && !self.services.contains(&service) {
+            self.services.truncate(SERVICES_MAX - 1);
+            // The first entry is for those who name none.
+            self.services.insert(1, service);
+        }
     }
 
     /// The answer to that SYN has been acknowledged and a connection made of it: not twice.
     pub(super) fn spend(&mut self, now: Instant, path: Path, id: ConnId, seq: SeqNr) {
         self.forget_spent(now);
         if self.spent[0].len() < SPENT_MAX {
-            self.spent[0].insert(self.secret.hash(Secret::CLOCK, path, id, seq));
+            self.spent[0].insert(self.secret.hash(Secret::CLOCK, path, id, seq, None));
         }
     }
 
@@ -135,7 +154,7 @@ impl Cookies {
 
     /// Nothing has come of that connection: it may be made again.
     pub(super) fn unspend(&mut self, path: Path, id: ConnId, seq: SeqNr) {
-        let tag = self.secret.hash(Secret::CLOCK, path, id, seq);
+        let tag = self.secret.hash(Secret::CLOCK, path, id, seq, None);
         self.spent.iter_mut().for_each(|spent| {
             spent.remove(&tag);
         });
@@ -153,13 +172,14 @@ impl Cookies {
         let guesses = (1..=AHEAD_MAX)
             .map(|ahead| header.seq - ahead)
             .flat_map(|seq| [(seq, Some(now_epoch)), (seq, now_epoch.checked_sub(1))])
-            .filter_map(|(seq, epoch)| Some((seq, epoch?)));
+            .filter_map(|(seq, epoch)| Some((seq, epoch?)))
+            .flat_map(|(seq, epoch)| self.services.iter().map(move |&service| (seq, epoch, service)));
         let mut wrong = 0;
-        for (seq, epoch) in guesses.take(slot.wrong.available(now, GUESSES_PER_SECOND) as usize) {
-            if self.secret.number(epoch, path, id, seq) == number {
-                let tag = self.secret.hash(Secret::CLOCK, path, id, seq);
+        for (seq, epoch, service) in guesses.take(slot.wrong.available(now, GUESSES_PER_SECOND) as usize) {
+            if self.secret.number(epoch, path, id, seq, service) == number {
+                let tag = self.secret.hash(Secret::CLOCK, path, id, seq, None);
                 let spent = self.spent.iter().any(|spent| spent.contains(&tag));
-                return if spent { Outcome::Spent } else { Outcome::Proved(seq) };
+                return if spent { Outcome::Spent } else { Outcome::Proved(seq, service) };
             }
             wrong += 1;
         }
@@ -177,12 +197,12 @@ impl Secret {
     /// Ours: an epoch that never comes, so that clocks and numbers have nothing to do with each other.
     const CLOCK: u64 = u64::MAX;
 
-    fn number(&self, epoch: u64, path: Path, id: ConnId, seq: SeqNr) -> SeqNr {
+    fn number(&self, epoch: u64, path: Path, id: ConnId, seq: SeqNr, service: Option<Service>) -> SeqNr {
         #[expect(clippy::cast_possible_truncation, reason = "sixteen bits are all that a number has")]
-        SeqNr::new(self.hash(epoch, path, id, seq) as u16)
+        SeqNr::new(self.hash(epoch, path, id, seq, service) as u16)
     }
 
-    fn hash(&self, epoch: u64, path: Path, id: ConnId, seq: SeqNr) -> u64 {
+    fn hash(&self, epoch: u64, path: Path, id: ConnId, seq: SeqNr, service: Option<Service>) -> u64 {
         let mut hasher = SipHasher24::new_with_keys(self.key.0, self.key.1);
         let (ip, zone) = match path.peer {
             SocketAddr::V4(v4) => (u128::from(v4.ip().to_bits()), u32::MAX),
@@ -193,6 +213,9 @@ impl Secret {
         hasher.write(&ip.to_be_bytes());
         hasher.write_u32(zone);
         ends.iter().for_each(|&end| hasher.write_u16(end));
+        if let Some(service) = service {
+            hasher.write(service.as_bytes());
+        }
         hasher.finish()
     }
 }
@@ -245,12 +268,12 @@ mod tests {
         let mut cookies = cookies(1);
         let seq = SeqNr::new(65_534);
         for id in [0, 7, 0xFFFF] {
-            let number = cookies.number(at(63), path(1, 9), ConnId::new(id), seq);
-            cookies.give(at(63), path(1, 9));
+            let number = cookies.number(at(63), path(1, 9), ConnId::new(id), seq, None);
+            cookies.give(at(63), path(1, 9), None);
             for ahead in 1..=AHEAD_MAX {
                 let proof = packet(id, seq, ahead, number);
                 for secs in [63, 64, 127] {
-                    assert_eq!(cookies.check(at(secs), path(1, 9), &proof), Outcome::Proved(seq));
+                    assert_eq!(cookies.check(at(secs), path(1, 9), &proof), Outcome::Proved(seq, None));
                 }
                 assert_eq!(cookies.check(at(192), path(1, 9), &proof), Outcome::Stranger);
             }
@@ -261,10 +284,10 @@ mod tests {
     fn t03_nothing_in_it_can_be_changed() {
         let mut cookies = cookies(1);
         let seq = SeqNr::new(100);
-        let number = cookies.number(at(0), path(1, 9), ConnId::new(7), seq);
-        (0..=255).for_each(|host| cookies.give(at(0), path(host, 9)));
+        let number = cookies.number(at(0), path(1, 9), ConnId::new(7), seq, None);
+        (0..=255).for_each(|host| cookies.give(at(0), path(host, 9), None));
         let good = packet(7, seq, 1, number);
-        assert_eq!(cookies.check(at(0), path(1, 9), &good), Outcome::Proved(seq));
+        assert_eq!(cookies.check(at(0), path(1, 9), &good), Outcome::Proved(seq, None));
         let bad = [
             (path(2, 9), good),
             (path(1, 10), good),
@@ -287,12 +310,12 @@ mod tests {
         let (mut rng, mut wins) = (StdRng::from_seed([9; 32]), 0);
         let seconds = 65_536u64;
         for second in 0..seconds {
-            cookies.give(at(second), path(1, 9));
+            cookies.give(at(second), path(1, 9), None);
             // Eight guesses in each packet: four packets are looked at, the others dropped unread.
             for _ in 0..8 {
                 let guess = packet(7, SeqNr::new(rng.random()), 1, SeqNr::new(rng.random()));
                 wins +=
-                    u64::from(matches!(cookies.check(at(second), path(1, 9), &guess), Outcome::Proved(_)));
+                    u64::from(matches!(cookies.check(at(second), path(1, 9), &guess), Outcome::Proved(..)));
             }
         }
         let tries = seconds * u64::from(GUESSES_PER_SECOND);
@@ -306,10 +329,10 @@ mod tests {
         let mut cookies = cookies(1);
         let (id, seq) = (ConnId::new(7), SeqNr::new(100));
         for given in [63, 64 * 9, 64 * 20 + 1] {
-            let number = cookies.number(at(given), path(1, 9), id, seq);
+            let number = cookies.number(at(given), path(1, 9), id, seq, None);
             let proof = packet(7, seq, 1, number);
-            cookies.give(at(given), path(1, 9));
-            assert_eq!(cookies.check(at(given + 2), path(1, 9), &proof), Outcome::Proved(seq));
+            cookies.give(at(given), path(1, 9), None);
+            assert_eq!(cookies.check(at(given + 2), path(1, 9), &proof), Outcome::Proved(seq, None));
             cookies.spend(at(given + 2), path(1, 9), id, seq);
             for later in [3, 60, 62] {
                 assert_eq!(cookies.check(at(given + later), path(1, 9), &proof), Outcome::Spent);

@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use crate::config::Config;
 use crate::proto::batch::Path;
 use crate::proto::conn::Hello;
-use crate::wire::{ConnId, MarkFlags, PathToken, Session, Tag, Token};
+use crate::wire::{ConnId, MarkFlags, PathToken, Service, Session, Tag, Token};
 
 /// How a connection is to be started; by default as simply as possible.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Dial {
     pub id: Option<ConnId>,
     /// Through this socket, to this address; else the first socket that reaches the peer.
     pub path: Option<Path>,
+    /// Which of several listeners at the peer is meant. A peer that is not made of this crate has none.
+    pub service: Option<Service>,
     /// Which attempt to meet this belongs to.
     pub session: Option<Session>,
     /// What the peer wants to be shown by those who call it.
@@ -35,6 +37,7 @@ impl Dial {
             flags,
             tag: Tag::new(rng.random()),
             path_token: config.migration.then(|| PathToken::new(rng.random())),
+            service: self.service,
             session: self.session,
             token: self.token,
             ..Hello::default()

@@ -17,7 +17,7 @@ use crate::proto::batch::Path;
 use crate::proto::conn::{Connection, Syn};
 use crate::storage::Key;
 use crate::time::Instant;
-use crate::wire::SeqNr;
+use crate::wire::{SeqNr, Service};
 
 /// A connection to be accepted, refused or ignored. Dropping it refuses it.
 ///
@@ -45,6 +45,8 @@ pub(super) struct Offer {
 pub(super) struct Request {
     pub(super) path: Path,
     pub(super) syn: Syn,
+    /// For whom it is.
+    pub(super) service: Option<Service>,
     /// The number of our first packet.
     pub(super) first_seq: SeqNr,
     pub(super) clock: Clock,
@@ -65,6 +67,12 @@ impl Incoming {
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.lease.local_addr(self.offer.request.path.socket)
+    }
+
+    /// Which service the initiator asks for, if any.
+    #[must_use]
+    pub const fn service(&self) -> Option<Service> {
+        self.offer.request.service
     }
 
     /// Whether the initiator has proved that it receives at that address, and the connection exists already.

@@ -11,11 +11,11 @@ use super::waiters::wake_all;
 use super::{Endpoint, Started};
 use crate::error::CloseReason;
 use crate::proto::batch::Path;
-use crate::proto::conn::Connection;
+use crate::proto::conn::{Connection, Doubt, Hello};
 use crate::stats::DropStats;
 use crate::storage::Key;
 use crate::time::Instant;
-use crate::wire::{ConnId, Kind, Packet, SeqNr, StunMessage};
+use crate::wire::{ConnId, Kind, Packet, SeqNr, StunMessage, Tag};
 
 impl Endpoint {
     /// Takes datagrams of `stride` bytes, laid end to end (the last may be shorter), that arrived on one path.
@@ -113,21 +113,40 @@ impl Endpoint {
 
     /// A SYN on the ids of a connection that we have: a repetition gets the same answer again. Anything else is
     /// ignored as long as the connection lives, unless it is one that we started: then the peer has to choose
-    /// another id.
-    pub(super) fn repeated_syn(&mut self, now: Instant, key: Key, packet: &Packet<'_>) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
+    /// another id. Whether it lives, a peer of ours is asked; if it is gone, returns what the SYN said when it first
+    /// came, and the place is free.
+    pub(super) fn repeated_syn(
+        &mut self,
+        now: Instant,
+        key: Key,
+        packet: &Packet<'_>,
+        hello: Option<Hello>,
+    ) -> Option<Option<Hello>> {
+        let entry = self.entries.get_mut(key)?;
         let path = entry.path;
         match entry.started {
             Started::ByPeer(seq) if seq == packet.header.seq => {
                 entry.cell.lock().handle_packet(now, packet);
                 self.ready.push(key, &mut entry.queued);
             }
-            Started::ByPeer(_) => self.drop_counted(|dropped| dropped.id_collision += 1),
+            Started::ByPeer(_) => {
+                let doubt = entry.cell.lock().doubt(now, packet.header.seq, hello);
+                if let Doubt::Gone(first) = doubt {
+                    entry.cell.fail(CloseReason::TimedOut, &mut self.woken);
+                    self.forget(key);
+                    return Some(first);
+                }
+                if matches!(doubt, Doubt::Asked) {
+                    self.ready.push(key, &mut entry.queued);
+                }
+                self.drop_counted(|dropped| dropped.id_collision += 1);
+            }
             Started::ByUs(_) => {
                 self.drop_counted(|dropped| dropped.id_collision += 1);
                 self.reset(now, path, packet.header.conn_id, packet.header.seq);
             }
         }
+        None
     }
 
     /// A RESET may carry the id on which we receive, or repeat the one on which we send (libutp answers strays so).
@@ -177,10 +196,22 @@ impl Endpoint {
 
     /// Answers a packet that is for nobody, if the limits allow it.
     pub(super) fn reset(&mut self, now: Instant, path: Path, id: ConnId, seq: SeqNr) {
+        self.reset_with(now, path, id, seq, None);
+    }
+
+    /// Answers it so, and tells one of ours that chose this tag the reason.
+    pub(super) fn reset_with(
+        &mut self,
+        now: Instant,
+        path: Path,
+        id: ConnId,
+        seq: SeqNr,
+        reason: Option<(Tag, u16)>,
+    ) {
         let sent = self.answers.has_room() && self.resets.admit(now, path);
         if sent {
             let random = self.random_seq();
-            self.answers.reset(path, id, seq, random);
+            self.answers.reset(path, id, seq, random, reason);
         }
         self.shared.count(|stats| match sent {
             true => stats.resets_sent += 1,

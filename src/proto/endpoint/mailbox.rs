@@ -16,6 +16,7 @@ use super::cell::Cell;
 use super::dial::Dial;
 use super::foreign::Foreign;
 use super::incoming::Offer;
+use super::listeners::Listeners;
 use super::reflect::Ask;
 use super::shared::Shared;
 use super::sockets::Sockets;
@@ -24,6 +25,7 @@ use crate::error::CloseReason;
 use crate::proto::batch::{Path, SocketId};
 use crate::storage::Key;
 use crate::time::Instant;
+use crate::wire::Service;
 
 /// What lies between the two.
 #[derive(Debug, Default)]
@@ -39,15 +41,12 @@ pub(super) struct Mailbox {
     pub(super) sockets: Sockets,
     /// Sockets, handles and undecided incoming connections out there.
     pub(super) leases: usize,
-    pub(super) listening: bool,
     pub(super) closing: bool,
     pub(super) ended: Option<CloseReason>,
     pub(super) drained: bool,
 
-    /// SYNs. Together with `proved` never longer than `Config::accept_queue`.
-    pub(super) incoming: VecDeque<Offer>,
-    /// Connections whose initiators have proved their addresses, and that nobody has taken.
-    pub(super) proved: VecDeque<Proved>,
+    /// Who takes incoming connections, and those on offer: all together never more than `Config::accept_queue`.
+    pub(super) listeners: Listeners,
     /// Somebody takes foreign datagrams.
     pub(super) foreign_wanted: bool,
     pub(super) foreign: VecDeque<Foreign>,
@@ -103,7 +102,7 @@ pub(super) struct Proved {
     pub(super) cell: Arc<Cell>,
 }
 
-/// What is on offer, and whether anybody wants more.
+/// What is on offer, and whether anybody wants more for a service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reception {
     pub(super) listening: bool,
@@ -112,7 +111,6 @@ pub(super) struct Reception {
 }
 
 /// What tasks wait for.
-pub(super) const INCOMING: Interest = Interest::kind(0);
 pub(super) const FOREIGN: Interest = Interest::kind(1);
 pub(super) const FOREIGN_ROOM: Interest = Interest::kind(2);
 pub(super) const DRAINED: Interest = Interest::kind(3);
@@ -128,19 +126,11 @@ impl Mailbox {
         if std::mem::take(&mut self.asleep) { self.driver.clone() } else { None }
     }
 
-    pub(super) fn stop_listening(&mut self) {
-        self.listening = false;
-        let refuse = |offer: Offer| Decision { key: offer.key, verdict: Verdict::Refuse };
-        self.mail.decisions.extend(self.incoming.drain(..).map(refuse));
-        let abort = |proved: Proved| Decision { key: proved.offer.key, verdict: Verdict::RefuseProved };
-        self.mail.decisions.extend(self.proved.drain(..).map(abort));
-    }
-
     pub(super) fn close(&mut self, woken: &mut Vec<Waker>) {
-        self.stop_listening();
+        self.listeners.close(&mut self.mail.decisions, woken);
         self.closing = true;
         self.mail.closing = true;
-        self.waiters.take(INCOMING.and(FOREIGN).and(FOREIGN_ROOM), woken);
+        self.waiters.take(FOREIGN.and(FOREIGN_ROOM), woken);
     }
 }
 
@@ -196,49 +186,34 @@ impl Shared {
         });
     }
 
-    pub(super) fn reception(&self) -> Reception {
-        let mailbox = self.lock();
-        Reception { listening: mailbox.listening, proved: mailbox.proved.len() }
+    pub(super) fn reception(&self, service: Option<Service>) -> Reception {
+        let listeners = &self.lock().listeners;
+        Reception { listening: listeners.is_open(service), proved: listeners.proved() }
     }
 
     /// Offers an incoming connection to whoever listens.
     pub(super) fn offer(&self, offer: Offer) {
-        self.with(|mailbox, woken| {
-            mailbox.incoming.push_back(offer);
-            mailbox.waiters.take(INCOMING, woken);
-        });
+        self.with(|mailbox, woken| mailbox.listeners.offer(offer, woken));
     }
 
     /// Offers a connection that exists.
     pub(super) fn offer_proved(&self, proved: Proved) {
-        self.with(|mailbox, woken| {
-            mailbox.proved.push_back(proved);
-            mailbox.waiters.take(INCOMING, woken);
-        });
+        self.with(|mailbox, woken| mailbox.listeners.offer_proved(proved, woken));
     }
 
     /// Withdraws the oldest connection on offer, if it has been there since `before` or longer.
     pub(super) fn withdraw_proved(&self, before: Instant) -> Option<Key> {
-        let oldest = self.with(|mailbox, _| {
-            let is_old =
-                mailbox.proved.front().is_some_and(|proved| proved.offer.request.syn.arrived <= before);
-            if is_old { mailbox.proved.pop_front() } else { None }
-        });
-        oldest.map(|proved| proved.offer.key)
+        self.lock().listeners.withdraw_proved(before)
     }
 
     /// Since when the oldest connection has been on offer.
     pub(super) fn oldest_proved(&self) -> Option<Instant> {
-        self.lock().proved.front().map(|proved| proved.offer.request.syn.arrived)
+        self.lock().listeners.oldest_proved()
     }
 
-    /// An incoming connection has become too old. If nobody has got it, it is the oldest on offer.
-    pub(super) fn withdraw(&self, key: Key) {
-        self.with(|mailbox, _| {
-            if mailbox.incoming.front().is_some_and(|offer| offer.key == key) {
-                mailbox.incoming.pop_front();
-            }
-        });
+    /// An incoming connection has become too old.
+    pub(super) fn withdraw(&self, service: Option<Service>, key: Key) {
+        self.lock().listeners.withdraw(service, key);
     }
 
     /// Hands over a datagram that is not uTP. Drops, and counts, the oldest if nobody has taken it for long.

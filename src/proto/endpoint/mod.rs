@@ -31,6 +31,7 @@ mod handle;
 mod incoming;
 mod input;
 mod keyed;
+mod listeners;
 mod mail;
 mod mailbox;
 mod pool;
@@ -306,7 +307,7 @@ impl Endpoint {
         while let Some((key, waiting)) = self.backlog.expire(now, self.config.connect_timeout) {
             self.routes.remove(waiting.path, waiting.syn.id.next());
             self.sources.leave(Sources::counted(waiting.path), true);
-            self.shared.withdraw(key);
+            self.shared.withdraw(waiting.syn.hello.and_then(|hello| hello.service), key);
             self.publish_sizes();
         }
         self.expire_unaccepted(now);

@@ -18,7 +18,7 @@ use super::foreign::{FOREIGN_BYTES_MAX, Foreign, ForeignError};
 use super::gauge::Gauge;
 use super::handle::Handle;
 use super::incoming::Incoming;
-use super::mailbox::{DRAINED, FOREIGN, FOREIGN_ROOM, INCOMING, Mailbox, Open, Proved};
+use super::mailbox::{DRAINED, FOREIGN, FOREIGN_ROOM, Mailbox, Open};
 use super::waiters::wake_all;
 use crate::config::Config;
 use crate::error::CloseReason;
@@ -26,7 +26,7 @@ use crate::proto::batch::{Path, SocketId};
 use crate::proto::conn::Connection;
 use crate::proto::sync::{Mutex, MutexGuard};
 use crate::stats::SocketStats;
-use crate::wire::ConnId;
+use crate::wire::{ConnId, Service};
 
 /// The applications' side of an endpoint.
 ///
@@ -78,23 +78,47 @@ impl Shared {
     ///
     /// Switching it off refuses what is on offer.
     pub fn set_listening(&self, listening: bool) {
-        self.post(|mailbox, _| match listening {
-            true => mailbox.listening = !mailbox.is_closed(),
-            false => mailbox.stop_listening(),
+        self.post(|mailbox, _| {
+            let listening = listening && !mailbox.is_closed();
+            mailbox.listeners.set(listening, &mut mailbox.mail.decisions);
         });
+    }
+
+    /// One more wants the SYNs that name this service; [`poll_incoming_for`](Self::poll_incoming_for) gets them.
+    pub fn listen_for(&self, service: Service) {
+        self.with(|mailbox, _| {
+            if !mailbox.is_closed() {
+                mailbox.listeners.enter(Some(service));
+            }
+        });
+    }
+
+    /// One fewer does. When the last one has gone, what is on offer is refused, and what comes is.
+    pub fn unlisten_for(&self, service: Service) {
+        self.post(|mailbox, _| mailbox.listeners.leave(Some(service), &mut mailbox.mail.decisions));
     }
 
     /// The next incoming connection; `None` once the endpoint is closed.
     ///
     /// Cancel safe: a connection is on offer until somebody gets it.
     pub fn poll_incoming(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Option<Incoming>> {
+        self.poll_offers(cx, None)
+    }
+
+    /// The next incoming connection for this service; `None` once the endpoint is closed.
+    ///
+    /// Cancel safe, as [`poll_incoming`](Self::poll_incoming).
+    pub fn poll_incoming_for(
+        self: &Arc<Self>,
+        cx: &mut Context<'_>,
+        service: Service,
+    ) -> Poll<Option<Incoming>> {
+        self.poll_offers(cx, Some(service))
+    }
+
+    fn poll_offers(self: &Arc<Self>, cx: &Context<'_>, service: Option<Service>) -> Poll<Option<Incoming>> {
         self.with(|mailbox, woken| {
-            // Those who have proved their addresses go first.
-            let (offer, cell) = match mailbox.proved.pop_front() {
-                Some(Proved { offer, cell }) => (Some(offer), Some(cell)),
-                None => (mailbox.incoming.pop_front(), None),
-            };
-            if let Some(offer) = offer {
+            if let Some((offer, cell)) = mailbox.listeners.take(service) {
                 mailbox.leases += 1;
                 let lease = Lease { shared: Arc::clone(self) };
                 return Poll::Ready(Some(Incoming::new(offer, cell, lease)));
@@ -102,7 +126,7 @@ impl Shared {
             if mailbox.is_closed() {
                 return Poll::Ready(None);
             }
-            mailbox.waiters.register(cx.waker(), INCOMING, woken);
+            mailbox.listeners.register(service, cx.waker(), woken);
             Poll::Pending
         })
     }

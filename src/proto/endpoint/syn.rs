@@ -49,7 +49,7 @@ use crate::proto::batch::Path;
 use crate::proto::conn::{ConnIds, Connection, Hello, Syn};
 use crate::stats::DropStats;
 use crate::time::Instant;
-use crate::wire::{Header, Packet, SeqNr};
+use crate::wire::{Header, OwnReason, Packet, SeqNr, Service};
 
 /// Ours: how long a connection is left alone that nobody has accepted, even if its place is wanted.
 const UNACCEPTED_MIN: Duration = Duration::from_secs(1);
@@ -89,8 +89,13 @@ impl Full {
 impl Endpoint {
     pub(super) fn handle_syn(&mut self, now: Instant, path: Path, packet: &Packet<'_>) {
         let Header { conn_id: id, seq, .. } = packet.header;
+        let hello = if self.config.extensions { Hello::read(packet) } else { Ok(None) };
+        let Ok(mut hello) = hello else { return self.drop_counted(|dropped| dropped.malformed += 1) };
         match self.routes.get(path, id.next()) {
-            Some(Route::Live(key)) => return self.repeated_syn(now, key, packet),
+            Some(Route::Live(key)) => match self.repeated_syn(now, key, packet, hello) {
+                Some(first) => hello = first,
+                None => return,
+            },
             Some(Route::Waiting(key)) => {
                 if self.backlog.get(key).is_some_and(|waiting| waiting.syn.seq != seq) {
                     self.drop_counted(|dropped| dropped.id_collision += 1);
@@ -99,21 +104,20 @@ impl Endpoint {
             }
             None => {}
         }
-        let hello = if self.config.extensions { Hello::read(packet) } else { Ok(None) };
-        let Ok(hello) = hello else { return self.drop_counted(|dropped| dropped.malformed += 1) };
-        match self.plan(now, path) {
+        let service = hello.and_then(|hello| hello.service);
+        match self.plan(now, path, service) {
             Plan::Remember => self.offer(now, path, &packet.header, hello),
             Plan::Answer => self.answer(now, path, &packet.header, hello),
             Plan::Refuse => {
                 self.drop_counted(|dropped| dropped.not_listening += 1);
-                self.reset(now, path, id, seq);
+                self.refuse(now, path, &packet.header, hello);
             }
             Plan::Drop(full) => self.drop_counted(|dropped| full.count(dropped)),
         }
     }
 
-    fn plan(&self, now: Instant, path: Path) -> Plan {
-        let reception = self.shared.reception();
+    fn plan(&self, now: Instant, path: Path, service: Option<Service>) -> Plan {
+        let reception = self.shared.reception(service);
         if !reception.listening {
             return Plan::Refuse;
         }
@@ -155,27 +159,36 @@ impl Endpoint {
         self.routes.insert(path, id.next(), Route::Waiting(key));
         self.sources.enter(Sources::counted(path), true);
         self.publish_sizes();
-        let first_seq = self.cookies.number(now, path, id, seq);
+        let service = hello.and_then(|hello| hello.service);
+        let first_seq = self.cookies.number(now, path, id, seq, service);
         let clock = Clock::new(self.cookies.clock(path, id, seq));
-        self.shared.offer(Offer { key, request: Request { path, syn, first_seq, clock } });
+        self.shared.offer(Offer { key, request: Request { path, syn, service, first_seq, clock } });
     }
 
     fn answer(&mut self, now: Instant, path: Path, syn: &Header, hello: Option<Hello>) {
         if !self.answers.has_room() {
             return self.drop_counted(|dropped| dropped.backlog_full += 1);
         }
-        self.cookies.give(now, path);
-        let number = self.cookies.number(now, path, syn.conn_id, syn.seq);
+        let service = hello.and_then(|hello| hello.service);
+        self.cookies.give(now, path, service);
+        let number = self.cookies.number(now, path, syn.conn_id, syn.seq, service);
         let clock = self.cookies.clock(path, syn.conn_id, syn.seq);
         let window = u32::try_from(self.config.receive_buffer).unwrap_or(u32::MAX);
         self.answers.accept(path, syn, hello.map(|hello| hello.tag), number, window, clock);
         self.shared.count(|stats| stats.cookies_sent += 1);
     }
 
+    /// Nobody wants what this SYN asks for. Whoever has asked for a service learns why.
+    fn refuse(&mut self, now: Instant, path: Path, syn: &Header, hello: Option<Hello>) {
+        let reason = hello.filter(|hello| hello.service.is_some());
+        let reason = reason.map(|hello| (hello.tag, OwnReason::NO_SERVICE));
+        self.reset_with(now, path, syn.conn_id, syn.seq, reason);
+    }
+
     /// A packet for no connection of ours. It may be the one that makes the connection.
     pub(super) fn handle_stranger(&mut self, now: Instant, path: Path, packet: &Packet<'_>) {
         match self.cookies.check(now, path, &packet.header) {
-            Outcome::Proved(seq) => self.handle_proof(now, path, packet, seq),
+            Outcome::Proved(seq, service) => self.handle_proof(now, path, packet, seq, service),
             Outcome::Stranger | Outcome::Spent => {
                 self.drop_counted(|dropped| dropped.unknown_connection += 1);
                 self.reset(now, path, packet.header.conn_id, packet.header.seq);
@@ -188,12 +201,19 @@ impl Endpoint {
         }
     }
 
-    fn handle_proof(&mut self, now: Instant, path: Path, packet: &Packet<'_>, syn_seq: SeqNr) {
-        let reception = self.shared.reception();
+    fn handle_proof(
+        &mut self,
+        now: Instant,
+        path: Path,
+        packet: &Packet<'_>,
+        syn_seq: SeqNr,
+        service: Option<Service>,
+    ) {
+        let reception = self.shared.reception(service);
         let header = packet.header;
         match self.what_is_full(path, reception) {
             _ if !reception.listening => self.drop_counted(|dropped| dropped.not_listening += 1),
-            None => return self.create(now, path, packet, syn_seq),
+            None => return self.create(now, path, packet, syn_seq, service),
             // It comes again, and finds room if somebody accepts, or now that room is made.
             Some(Full::Queue) => return self.drop_counted(|dropped| dropped.backlog_full += 1),
             Some(Full::Connections) if self.make_room(now) => {
@@ -204,13 +224,20 @@ impl Endpoint {
         self.reset(now, path, header.conn_id, header.seq);
     }
 
-    fn create(&mut self, now: Instant, path: Path, packet: &Packet<'_>, syn_seq: SeqNr) {
+    fn create(
+        &mut self,
+        now: Instant,
+        path: Path,
+        packet: &Packet<'_>,
+        syn_seq: SeqNr,
+        service: Option<Service>,
+    ) {
         let Header { conn_id, window, sent_at, ack, .. } = packet.header;
         let id = conn_id.prev();
         let syn = Syn { id, seq: syn_seq, window, sent_at, arrived: now, hello: None };
         // The number may be that of the epoch before.
         let clock = Clock::new(self.cookies.clock(path, id, syn_seq));
-        let request = Request { path, syn, first_seq: ack.next(), clock };
+        let request = Request { path, syn, service, first_seq: ack.next(), clock };
         let cell = request.create(Arc::clone(&self.config), self.shared.gauge(), Connection::accept_proved);
         cell.lock().handle_packet(now, packet);
         cell.lock().weigh();

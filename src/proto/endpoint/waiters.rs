@@ -71,6 +71,11 @@ impl Waiters {
         self.list.push(Waiter { waker: waker.clone(), interest });
     }
 
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// Whether anybody waits for any of these kinds.
     #[cfg(feature = "sim")]
     pub(super) fn has(&self, interest: Interest) -> bool {

@@ -157,6 +157,9 @@ impl<'a> OwnReason<'a> {
     /// The longest text, in bytes.
     pub const TEXT_MAX: usize = 64;
 
+    /// Nobody listens for the service that the SYN named. Codes from 0xFF00 on are this crate's.
+    pub const NO_SERVICE: u16 = 0xFF01;
+
     /// The reason with this code. The text is cut where a character ends within 64 bytes.
     #[must_use]
     pub fn new(code: u16, text: &'a str) -> Self {

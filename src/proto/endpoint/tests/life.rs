@@ -298,14 +298,14 @@ fn shutting_down_fails_everything_and_wakes_everybody() {
     assert!(pair.a.lease.poll_incoming(&mut task).is_pending());
     assert!(pair.a.lease.poll_drained(&mut task).is_pending());
     pair.a.endpoint.shut_down(CloseReason::EndpointClosed);
-    assert_eq!(count.get(), 2, "one for the handle, one for the endpoint");
+    assert_eq!(count.get(), 3, "one for the handle, one for the listener, one for the endpoint");
     assert_eq!(ours.close_reason(), Some(CloseReason::EndpointClosed));
     assert!(matches!(pair.a.lease.poll_incoming(&mut task), Poll::Ready(None)));
     assert!(pair.a.lease.poll_drained(&mut task).is_ready());
     pair.a.assert_empty();
     let shared = Arc::clone(&pair.b.lease);
     drop(pair.b.endpoint);
-    assert_eq!(count.get(), 3);
+    assert_eq!(count.get(), 4);
     assert_eq!(late.close_reason(), Some(CloseReason::EndpointClosed));
     assert_eq!(unopened.close_reason(), Some(CloseReason::EndpointClosed));
     assert_eq!(undecided.accept().close_reason(), Some(CloseReason::EndpointClosed));

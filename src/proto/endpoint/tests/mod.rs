@@ -10,6 +10,7 @@ mod reflection;
 mod rush;
 #[cfg(ebbtide_shuttle)]
 mod schedules;
+mod services;
 mod sockets;
 mod strays;
 mod stress;
