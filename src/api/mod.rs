@@ -7,6 +7,7 @@ mod listener;
 mod nat;
 #[cfg(feature = "session")]
 pub mod packet;
+mod punch;
 pub mod rendezvous;
 #[cfg(feature = "session")]
 pub mod session;
@@ -16,12 +17,13 @@ mod stream;
 
 pub use foreign::Foreign;
 pub use listener::{Incoming, UtpListener};
+pub use punch::{Punched, Punching};
 pub use socket::{Connect, UtpSocket};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use stream::UtpStream;
 
 pub use crate::net::{Datagrams, Driver, GrantedBuffers, MemoryHub, MemorySocket, Run, Udp};
 pub use crate::proto::batch::Batch;
-pub use crate::proto::punch::NatReport;
+pub use crate::proto::punch::{NatReport, PathKind, PunchError, PunchPlan, PunchReport, PunchRole};
 pub use crate::proto::stun::StunError;
-pub use crate::wire::{Candidate, CandidateKind, ConnId, Filtering, Mapping};
+pub use crate::wire::{Candidate, CandidateKind, ConnId, Filtering, Mapping, Ticket, TicketError};

@@ -247,6 +247,13 @@ impl Connection {
         self.negotiation.offer(hello);
     }
 
+    /// If the SYN was not answered yet, it is due again: somebody knows that the way is open now.
+    pub fn repeat_syn(&mut self) {
+        if matches!(self.state, State::SynSent { .. }) {
+            self.due.syn = true;
+        }
+    }
+
     /// From now on the peer may name this connection so if its address changes.
     pub fn issue_path_token(&mut self, token: PathToken) {
         self.negotiation.issue(token);

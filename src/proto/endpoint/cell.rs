@@ -110,6 +110,11 @@ impl Inner {
         self.key = Some(key);
     }
 
+    /// The place in the driver's tables, once it has one.
+    pub(super) const fn key(&self) -> Option<Key> {
+        self.key
+    }
+
     /// A connection of ours goes on the wire, with that place in the tables and that clock.
     pub(super) fn start(&mut self, now: Instant, key: Key, clock: Clock, ids: ConnIds, first_seq: SeqNr) {
         self.key = Some(key);

@@ -163,7 +163,7 @@ impl Endpoint {
             self.entries.get(*key).is_some_and(|entry| entry.cell.lock().believes_reset(now, packet))
         };
         let believed = named().find(believes);
-        if believed.is_none() {
+        if believed.is_none() && !self.take_probe_reset(path, &packet.header) {
             self.drop_counted(|dropped| dropped.bad_reset += 1);
         }
         // One that no connection believes is asked about by one of them: one packet is not worth three.

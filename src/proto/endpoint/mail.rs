@@ -49,6 +49,11 @@ impl Endpoint {
         if let Some(serve) = mail.serve_stun.take() {
             self.serve_stun(serve);
         }
+        for wish in mail.punches.drain(..) {
+            self.begin_punch(now, wish);
+        }
+        // Who waits has perhaps given up, or has said that both sides are ready.
+        self.settle_punches(now);
         // Last, so that what was asked for before the end is still begun.
         if mem::take(&mut mail.closing) && self.closing == Closing::No {
             self.begin_close(now);
@@ -58,7 +63,7 @@ impl Endpoint {
     }
 
     /// Gives the connection ids and a place, and starts it. One that has been given up meanwhile is left alone.
-    fn open(&mut self, now: Instant, cell: &Arc<Cell>, dial: &Dial) -> Result<(), CloseReason> {
+    pub(super) fn open(&mut self, now: Instant, cell: &Arc<Cell>, dial: &Dial) -> Result<(), CloseReason> {
         if self.closing != Closing::No {
             return Err(CloseReason::EndpointClosed);
         }
@@ -203,6 +208,7 @@ impl Endpoint {
 
     fn begin_close(&mut self, now: Instant) {
         self.closing = Closing::Until(now + self.config.linger);
+        self.end_punches(now);
         let keys: Vec<Key> = self.entries.iter().map(|(key, _)| key).collect();
         for key in keys {
             if let Some(entry) = self.entries.get_mut(key) {

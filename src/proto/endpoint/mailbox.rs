@@ -17,6 +17,7 @@ use super::dial::Dial;
 use super::foreign::Foreign;
 use super::incoming::Offer;
 use super::listeners::Listeners;
+use super::meeting::Wish;
 use super::reflect::Ask;
 use super::shared::Shared;
 use super::sockets::Sockets;
@@ -64,6 +65,8 @@ pub(super) struct Mail {
     pub(super) foreign: VecDeque<Foreign>,
     /// Questions to STUN servers.
     pub(super) asks: Vec<Ask>,
+    /// Peers to be met.
+    pub(super) punches: Vec<Wish>,
     /// Whether others' questions are answered from now on, if that is to change.
     pub(super) serve_stun: Option<bool>,
     /// No new connections; the old ones end.

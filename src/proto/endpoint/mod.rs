@@ -34,7 +34,9 @@ mod keyed;
 mod listeners;
 mod mail;
 mod mailbox;
+mod meeting;
 mod pool;
+mod punches;
 mod ready;
 mod reflect;
 mod resets;
@@ -63,6 +65,7 @@ pub use self::dial::Dial;
 pub use self::foreign::{Foreign, ForeignError};
 pub use self::handle::{Handle, WriteError};
 pub use self::incoming::Incoming;
+pub use self::meeting::PunchHandle;
 pub use self::pool::SocketRequest;
 pub use self::reflect::{Reflecting, Surveying};
 pub use self::shared::{Lease, Shared};
@@ -73,7 +76,9 @@ use self::cell::Cell;
 use self::cookies::Cookies;
 use self::keyed::Source;
 use self::mailbox::{Mail, Verdict};
+use self::meeting::Wish;
 use self::pool::SocketPool;
+use self::punches::Punches;
 use self::ready::{Queued, Ready};
 use self::resets::Resets;
 use self::routes::Routes;
@@ -82,6 +87,7 @@ use self::stun::Stun;
 use self::timers::{Armed, Fired, Timers};
 use self::waiters::wake_all;
 use super::batch::{Batch, Path, SocketId};
+use super::punch::PunchError;
 use super::stun::StunError;
 use crate::config::Config;
 use crate::error::CloseReason;
@@ -114,6 +120,7 @@ pub struct Endpoint {
     /// Sockets beyond the first ones.
     sockets: SocketPool,
     stun: Stun,
+    punches: Punches,
     /// When to look for connections that nobody accepts, if there are any.
     unaccepted_until: Option<Instant>,
     /// Foreign datagrams to be sent.
@@ -157,6 +164,7 @@ enum Started {
 enum Turn {
     Answers,
     Stun,
+    Punches,
     Foreign,
     Connections,
 }
@@ -199,6 +207,7 @@ impl Endpoint {
             answers: Answers::default(),
             sockets: SocketPool::default(),
             stun: Stun::default(),
+            punches: Punches::default(),
             unaccepted_until: None,
             closing: Closing::No,
             mail: Mail::default(),
@@ -267,6 +276,10 @@ impl Endpoint {
         self.sockets.clear();
         mail.asks.iter().for_each(|ask| ask.asking.end(Err(StunError::Closed), &mut self.woken));
         self.end_questions();
+        self.end_punches(Instant::ZERO);
+        for Wish { plan, meeting } in mail.punches {
+            meeting.end(Err(PunchError::Cancelled(Box::new(plan.report()))), &mut self.woken);
+        }
         self.sources.clear();
         self.unaccepted_until = None;
         self.foreign.clear();
@@ -312,6 +325,7 @@ impl Endpoint {
         }
         self.expire_unaccepted(now);
         self.time_out_questions(now);
+        self.time_out_punches(now);
         if matches!(self.closing, Closing::Until(deadline) if deadline <= now) {
             self.abort_all();
         }
@@ -325,8 +339,9 @@ impl Endpoint {
             _ => None,
         };
         let backlog = self.backlog.next_expiry(self.config.connect_timeout);
-        let stun = self.stun.next_timeout();
-        [self.timers.next(), backlog, self.unaccepted_until, closing, stun].into_iter().flatten().min()
+        let (stun, punches) = (self.stun.next_timeout(), self.punches.next_timeout());
+        let all = [self.timers.next(), backlog, self.unaccepted_until, closing, stun, punches];
+        all.into_iter().flatten().min()
     }
 }
 
@@ -334,21 +349,24 @@ impl Endpoint {
 impl Endpoint {
     /// Fills `batch` for one path and says for which, or `None` if there is nothing to send.
     ///
-    /// Connections take turns, a batch each, and as a whole with answers, STUN and foreign datagrams, so that a flood
-    /// of what has to be answered takes three quarters of the batches at most. Tasks whose connection has something for them
+    /// Connections take turns, a batch each, and as a whole with answers, STUN, probes and foreign datagrams, so
+    /// that a flood of what has to be answered takes four fifths of the batches at most. Tasks whose connection has something for them
     /// are woken from here.
     pub fn poll_transmit(&mut self, now: Instant, batch: &mut Batch) -> Option<Path> {
         batch.clear();
-        for _ in 0..4 {
+        self.settle_punches(now);
+        for _ in 0..5 {
             let path = match self.turn {
                 Turn::Answers => self.answers.write(now, batch),
                 Turn::Stun => self.stun.write(now, batch),
+                Turn::Punches => self.write_probe(now, batch),
                 Turn::Foreign => self.write_foreign(batch),
                 Turn::Connections => self.write_connection(now, batch),
             };
             self.turn = match self.turn {
                 Turn::Answers => Turn::Stun,
-                Turn::Stun => Turn::Foreign,
+                Turn::Stun => Turn::Punches,
+                Turn::Punches => Turn::Foreign,
                 Turn::Foreign => Turn::Connections,
                 Turn::Connections => Turn::Answers,
             };
@@ -365,7 +383,11 @@ impl Endpoint {
     /// Whether [`poll_transmit`](Self::poll_transmit) has somebody to visit.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.ready.is_empty() || !self.answers.is_empty() || !self.foreign.is_empty() || self.stun.has_work()
+        !self.ready.is_empty()
+            || !self.answers.is_empty()
+            || !self.foreign.is_empty()
+            || self.stun.has_work()
+            || self.punches.has_work()
     }
 
     fn write_connection(&mut self, now: Instant, batch: &mut Batch) -> Option<Path> {

@@ -71,10 +71,6 @@ struct Held {
 impl SocketPool {
     /// Asks for `count` more sockets like this one. Returns how many the driver will be asked for; what becomes of
     /// each, [`next_news`](Self::next_news) tells.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "whoever searches for a way through NATs asks for sockets")
-    )]
     pub(super) fn want(&mut self, owner: Owner, like: SocketId, count: usize) -> usize {
         let count = count.min(EXTRA_MAX.saturating_sub(self.len()));
         self.wanted.extend(std::iter::repeat_n(Wish { like, owner: Some(owner) }, count));
@@ -82,7 +78,7 @@ impl SocketPool {
     }
 
     /// The owner needs this socket no more. Connections that go through it keep it open.
-    #[cfg_attr(not(test), expect(dead_code, reason = "see `want`"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "whoever asks for several has let go of all so far"))]
     pub(super) fn release(&mut self, socket: SocketId) {
         if let Some(place) = self.held.iter().position(|held| held.socket == socket) {
             self.held.swap_remove(place);
@@ -91,7 +87,6 @@ impl SocketPool {
     }
 
     /// The owner needs no socket any more, and wants to hear of none.
-    #[cfg_attr(not(test), expect(dead_code, reason = "see `want`"))]
     pub(super) fn release_all(&mut self, owner: Owner) {
         self.wanted.retain(|wish| wish.owner != Some(owner));
         self.asked.iter_mut().filter(|wish| wish.owner == Some(owner)).for_each(|wish| wish.owner = None);
@@ -102,7 +97,6 @@ impl SocketPool {
     }
 
     /// What has become of the next wish.
-    #[cfg_attr(not(test), expect(dead_code, reason = "see `want`"))]
     pub(super) fn next_news(&mut self) -> Option<News> {
         self.news.pop_front()
     }

@@ -104,6 +104,11 @@ impl Endpoint {
             }
             None => {}
         }
+        if let Some(hello) = hello
+            && self.take_punch_syn(now, path, &packet.header, hello)
+        {
+            return;
+        }
         let service = hello.and_then(|hello| hello.service);
         match self.plan(now, path, service) {
             Plan::Remember => self.offer(now, path, &packet.header, hello),
@@ -187,6 +192,9 @@ impl Endpoint {
 
     /// A packet for no connection of ours. It may be the one that makes the connection.
     pub(super) fn handle_stranger(&mut self, now: Instant, path: Path, packet: &Packet<'_>) {
+        if self.take_probe(now, path, packet) {
+            return;
+        }
         match self.cookies.check(now, path, &packet.header) {
             Outcome::Proved(seq, service) => self.handle_proof(now, path, packet, seq, service),
             Outcome::Stranger | Outcome::Spent => {

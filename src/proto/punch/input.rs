@@ -19,20 +19,18 @@ const PENDING_MAX: usize = 64;
 
 impl Punch {
     /// Takes a probe or an answer that belongs to no connection. Returns whether it was for this punch: it had the
-    /// right token.
+    /// right token, and came from where it may.
     pub fn handle_probe(&mut self, now: Instant, path: Path, probe: &Probe) -> bool {
-        if probe.token != self.plan.local_token || self.failed {
+        if probe.token != self.plan.local_token || self.failed || !self.may_believe(path) {
             return false;
         }
-        if self.may_believe(path) {
-            match probe.kind {
-                ProbeKind::Question { txn, tie_break } => {
-                    if self.settles(tie_break) {
-                        self.handle_question(now, path, txn, probe.len);
-                    }
+        match probe.kind {
+            ProbeKind::Question { txn, tie_break } => {
+                if self.settles(tie_break) {
+                    self.handle_question(now, path, txn, probe.len);
                 }
-                ProbeKind::Answer { echo, .. } => self.handle_answer(now, path, echo),
             }
+            ProbeKind::Answer { echo, .. } => self.handle_answer(now, path, echo),
         }
         true
     }

@@ -351,11 +351,12 @@ impl Punch {
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     #[must_use]
-    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+    pub fn poll_timeout(&self) -> Option<Instant> {
         if self.failed {
             return None;
         }
-        let job = self.next_job(now).map(|(at, _)| at);
+        // As early as the gap allows, if something waits for nothing else.
+        let job = self.next_job(Instant::ZERO).map(|(at, _)| at);
         if let Some(ended) = self.ended {
             return [job, Some(ended + LINGER)].into_iter().flatten().min();
         }

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::NatReport;
+use super::{NatReport, PunchReport};
 use crate::proto::batch::Path;
-use crate::wire::{CANDIDATES_MAX, Candidate, NatClass, Service, Session, Ticket, Token};
+use crate::wire::{CANDIDATES_MAX, Candidate, CandidateKind, NatClass, Service, Session, Ticket, Token};
 
 /// Ours: how long a punch tries. What works, works in the first seconds; a search for a port takes ten.
 pub const DEADLINE: Duration = Duration::from_secs(15);
@@ -15,6 +15,15 @@ pub const DEADLINE: Duration = Duration::from_secs(15);
 /// Ours: how long the full probes wait when nobody says that both sides are ready, at least. Openers have to be out on
 /// both sides before the first full probe arrives.
 pub const WAIT_MIN: Duration = Duration::from_millis(150);
+
+/// Ours: what one attempt stands for in [`PunchPlan::to_addr`], as long as one of utp-punch.
+const ATTEMPT: Duration = Duration::from_millis(500);
+
+/// Two who know nothing of each other have the same.
+const OPEN_TOKEN: Token = Token::new(u64::from_be_bytes(*b"ebbtide!"));
+
+/// See above.
+const OPEN_SESSION: Session = Session::new(*b"ebbtide: no secr");
 
 /// Who of the two starts the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +138,24 @@ impl PunchPlan {
         }
     }
 
+    /// The plan of two who know nothing but each other's address, and have agreed to look for each other at the same
+    /// time. `tie_break` should be random.
+    ///
+    /// There is no secret in it, so it proves nothing: whoever is at that address, or can forge it, may be met instead.
+    /// Therefore only packets from exactly there are believed, which means that a peer whose NAT shows another port
+    /// than the one in `addr` is not found, and no port is searched for. It tries for half a second times `attempts`.
+    #[must_use]
+    pub fn to_addr(addr: SocketAddr, attempts: u32, tie_break: u64) -> Self {
+        let candidates = vec![Candidate::new(CandidateKind::Host, addr)];
+        let role = PunchRole::Undecided { tie_break };
+        Self {
+            birthday: false,
+            deadline: ATTEMPT * attempts.max(1),
+            believe_unnamed: false,
+            ..Self::new(OPEN_SESSION, role, OPEN_TOKEN, OPEN_TOKEN, candidates)
+        }
+    }
+
     /// The plan of somebody who has handed out `ours` and got `theirs` for it. Both sides come to the same name of the
     /// attempt, and to opposite roles. `None` if both tickets are of the same side.
     #[must_use]
@@ -151,6 +178,17 @@ impl PunchPlan {
     pub(super) fn forbids(&self, path: Path) -> bool {
         let addr = SocketAddr::new(path.peer.ip().to_canonical(), path.peer.port());
         self.veto.as_ref().is_some_and(|veto| veto.forbids(addr))
+    }
+
+    /// A report of which nothing has come yet.
+    pub(in crate::proto) fn report(&self) -> PunchReport {
+        let remote = NatReport::of_peer(self.remote, self.named());
+        PunchReport {
+            local: self.local.clone(),
+            remote,
+            candidates: self.named().to_vec(),
+            ..PunchReport::default()
+        }
     }
 
     /// The candidates that count.

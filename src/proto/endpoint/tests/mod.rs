@@ -6,6 +6,7 @@ mod clocks;
 mod handshake;
 mod kin;
 mod life;
+mod punch;
 mod reflection;
 mod rush;
 #[cfg(ebbtide_shuttle)]

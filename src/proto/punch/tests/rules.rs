@@ -47,7 +47,7 @@ fn sent_from(punch: &mut Punch, mut now: Instant, until: Instant) -> Vec<Sent> {
         } {
             all.push((now, path.peer, batch.ttl(), batch.bytes().to_vec()));
         }
-        match punch.poll_timeout(now) {
+        match punch.poll_timeout() {
             Some(next) if next <= until => now = now.max(next),
             _ => return all,
         }

@@ -180,7 +180,7 @@ impl World {
             if self.sides.iter().all(|side| side.outcome.is_some()) {
                 return;
             }
-            let timeouts = self.sides.iter().filter_map(|side| side.punch.poll_timeout(self.now));
+            let timeouts = self.sides.iter().filter_map(|side| side.punch.poll_timeout());
             let arrivals = self.flying.iter().map(|flying| flying.at);
             let Some(next) = timeouts.chain(arrivals).chain(self.go_at).min() else { return };
             if next > end {

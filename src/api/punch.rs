@@ -1,0 +1,139 @@
+//! Meeting a peer through NATs: with tickets, with a plan of one's own, or with nothing but an address.
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use rand::TryRng;
+use rand::rngs::SysRng;
+
+use super::socket::UtpSocket;
+use super::stream::UtpStream;
+use crate::proto::endpoint::PunchHandle;
+use crate::proto::punch::{NatReport, PunchError, PunchPlan, PunchReport};
+use crate::wire::{Candidate, Session, Ticket, TicketError, Token};
+
+/// A stream to a peer that was found, and how it was found.
+#[derive(Debug)]
+pub struct Punched {
+    /// The stream. Both sides have one, of the same connection.
+    pub stream: UtpStream,
+    /// What it took.
+    pub report: PunchReport,
+}
+
+/// Meeting peers behind NATs.
+impl UtpSocket {
+    /// Looks for a way to a peer that looks for us at the same time, as the plan says, and opens a connection there.
+    /// Nobody has to listen for it, and nobody who listens sees it.
+    ///
+    /// The attempt begins at once, not when it is first polled. What a plan needs (where the peer may be found, who
+    /// starts, what the packets must carry) two peers tell each other in [tickets](Self::ticket), or a rendezvous
+    /// server tells them.
+    ///
+    /// What is sent, at most: 120 probes of 76 bytes in the time that the plan gives, 64 that only open our own NAT,
+    /// and, if one side is behind a symmetric NAT and the plan allows it, a search for its port: 2,048 probes in ten
+    /// seconds from the other side, 256 sockets for that time on this one. Then there is silence. Packets go only to
+    /// the plan's candidates and to where packets with the right token come from; to private networks only if it is our
+    /// own.
+    ///
+    /// ```
+    /// use ebbtide::{NatReport, PunchPlan, UtpSocket};
+    /// use ebbtide::wire::{Candidate, CandidateKind};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let [a, b] = [UtpSocket::bind("127.0.0.1:0".parse()?).await?, UtpSocket::bind("127.0.0.1:0".parse()?).await?];
+    /// let ticket = |socket: &UtpSocket| {
+    ///     let here = Candidate::new(CandidateKind::Host, socket.local_addr());
+    ///     socket.ticket(&NatReport::default(), &[here])
+    /// };
+    /// let (ours, theirs) = (ticket(&a)?, ticket(&b)?);
+    /// // Each side hands its ticket to the other, in whatever way.
+    /// let here = PunchPlan::from_tickets(&ours, &theirs).ok_or("our own ticket")?;
+    /// let there = PunchPlan::from_tickets(&theirs, &ours).ok_or("our own ticket")?;
+    /// let (here, there) = tokio::try_join!(a.punch(here), b.punch(there))?;
+    /// assert_eq!(here.stream.peer_addr(), b.local_addr());
+    /// assert_eq!(there.stream.peer_addr(), a.local_addr());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`PunchError`], with a [report](PunchError::report): two symmetric NATs are recognised within three seconds,
+    /// blocked UDP within five, the rest at the plan's deadline.
+    ///
+    /// # Cancel safety
+    /// Dropping it gives the attempt up, and a connection that has just opened with it; nothing more is sent.
+    pub fn punch(&self, plan: PunchPlan) -> Punching {
+        Punching { handle: self.shared().punch(plan) }
+    }
+
+    /// Like [`punch`](Self::punch) with nothing but the peer's address: both sides call this with each other's, at
+    /// about the same time. It tries for half a second times `attempts`; who of the two starts the connection they find
+    /// out by themselves.
+    ///
+    /// What it cannot promise, since the two share no secret: that whoever answers at that address is who was meant
+    /// (somebody else there, or somebody who can forge it, may be met instead: prove yourselves to each other on the
+    /// stream), and that a peer is found whose NAT shows another port than the one in `addr`. What it does promise:
+    /// nothing is sent anywhere else, and nobody is answered who is not at that address.
+    ///
+    /// # Errors
+    /// As for [`punch`](Self::punch).
+    ///
+    /// # Panics
+    /// If the system has no source of randomness.
+    ///
+    /// # Cancel safety
+    /// Dropping it gives the attempt up.
+    pub fn punch_addr(&self, addr: SocketAddr, attempts: u32) -> Punching {
+        self.punch(PunchPlan::to_addr(addr, attempts, u64::from_be_bytes(random())))
+    }
+
+    /// A ticket for one attempt, to be handed to the peer, and to nobody else: whoever has it can find out whether we
+    /// are at the addresses in it, and be taken for the peer. With the peer's ticket,
+    /// [`PunchPlan::from_tickets`] makes a plan of it.
+    ///
+    /// `report` says what is in front of this socket, and gives the public addresses; `more` are further candidates, such
+    /// as those in the local network (which the peer uses only if it is in the same one, but gets to know).
+    ///
+    /// # Errors
+    /// More candidates than fit into a ticket (up to five of IPv6 always do), or one where nobody can be. Of more than
+    /// eight, the last are left out.
+    ///
+    /// # Panics
+    /// If the system has no source of randomness.
+    pub fn ticket(&self, report: &NatReport, more: &[Candidate]) -> Result<Ticket, TicketError> {
+        let (session, token) = (Session::new(random()), Token::new(u64::from_be_bytes(random())));
+        Ticket::new(session, token, report.class(), &report.candidates(more))
+    }
+}
+
+/// Bytes from the operating system, which nobody can guess.
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    SysRng.try_fill_bytes(&mut bytes).expect("a source of randomness");
+    bytes
+}
+
+/// An attempt to meet a peer, made by [`UtpSocket::punch`]. Dropping it gives the attempt up.
+#[must_use = "dropping it gives the attempt up"]
+pub struct Punching {
+    handle: PunchHandle,
+}
+
+impl Future for Punching {
+    type Output = Result<Punched, PunchError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (handle, report) = ready!(self.handle.poll_done(cx))?;
+        Poll::Ready(Ok(Punched { stream: UtpStream::new(handle), report }))
+    }
+}
+
+impl fmt::Debug for Punching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Punching").finish_non_exhaustive()
+    }
+}
