@@ -231,9 +231,9 @@ impl Endpoint {
     fn accept_into_punch(&mut self, now: Instant, path: Path, header: &Header, hello: Hello) -> HalfOpen {
         let Header { conn_id: id, seq, window, sent_at, .. } = *header;
         let syn = Syn { id, seq, window, sent_at, arrived: now, hello: Some(hello) };
-        let first_seq = self.cookies.number(now, path, id, seq);
+        let first_seq = self.cookies.number(now, path, id, seq, hello.service);
         let clock = Clock::new(self.cookies.clock(path, id, seq));
-        let request = Request { path, syn, first_seq, clock };
+        let request = Request { path, syn, first_seq, clock, service: hello.service };
         let cell = request.create(Arc::clone(&self.config), self.shared.gauge(), Connection::accept);
         let key = self.enter(&cell, ConnIds::acceptor(id), Started::ByPeer(seq));
         cell.lock().enter(key);
