@@ -121,11 +121,13 @@ mod tests {
     fn one_that_nobody_decides_about_does_not_make_the_queue_grow() {
         let mut backlog = Backlog::default();
         let undecided = backlog.push(syn(at(0)));
+        let mut longest = 0;
         for _ in 0..10_000 {
             let key = backlog.push(syn(at(1)));
             assert!(backlog.take(key).is_some());
-            assert!(backlog.order.len() <= 2 * backlog.len() + ORDER_SLACK);
+            longest = longest.max(backlog.order.len());
         }
+        assert_eq!(longest, 2 * backlog.len() + ORDER_SLACK, "swept in time, and not all the time");
         assert!(backlog.get(undecided).is_some());
     }
 }

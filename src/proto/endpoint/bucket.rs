@@ -63,6 +63,16 @@ mod tests {
     }
 
     #[test]
+    fn several_may_be_taken_at_once_and_more_than_there_are() {
+        let mut bucket = Bucket::default();
+        let at = Instant::from_micros;
+        bucket.take(at(0), 10, 4);
+        assert_eq!((bucket.available(at(0), 10), bucket.available(at(200_000), 10)), (6, 8));
+        bucket.take(at(0), 10, 16);
+        assert_eq!((bucket.available(at(1_000_000), 10), bucket.available(at(1_100_000), 10)), (0, 1));
+    }
+
+    #[test]
     fn time_that_stands_still_or_ends_brings_nothing() {
         let mut bucket = Bucket::default();
         let end = Instant::from_micros(u64::MAX);

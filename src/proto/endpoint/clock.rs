@@ -43,6 +43,7 @@ mod tests {
     fn what_is_shown_can_be_hidden_again() {
         for ahead in [0, 1, u32::MAX] {
             let clock = Clock::new(ahead);
+            assert_eq!(clock.ahead(), ahead);
             for now in [Instant::ZERO, Instant::from_micros(77)] {
                 assert_eq!(clock.hidden(clock.shown(now)), now);
             }

@@ -78,12 +78,11 @@ impl Charge {
 
     /// The buffers take so many bytes now.
     pub(super) fn update(&mut self, buffers: usize) {
-        if buffers > self.buffers {
-            self.gauge.total.fetch_add(buffers - self.buffers, Relaxed);
-        } else if buffers < self.buffers {
-            self.gauge.total.fetch_sub(self.buffers - buffers, Relaxed);
+        if buffers != self.buffers {
+            // The total wraps, and so does what is added when buffers shrink.
+            self.gauge.total.fetch_add(buffers.wrapping_sub(self.buffers), Relaxed);
+            self.buffers = buffers;
         }
-        self.buffers = buffers;
     }
 
     /// Whether memory is so tight that nobody should be invited to send more.
@@ -136,6 +135,23 @@ mod tests {
         assert!(gauge.is_tight() && gauge.share() >= RESERVE, "{}", gauge.share());
         charges.clear();
         assert_eq!((gauge.total(), gauge.refuses(), gauge.is_tight()), (0, false, false));
+    }
+
+    #[test]
+    fn t08_nobody_comes_in_beyond_four_fifths_with_a_reserve_for_each_and_shares_begin_at_half() {
+        let gauge = Gauge::new(1 << 20);
+        let mut charges = [Charge::new(&gauge, 1000), Charge::new(&gauge, 1000)];
+        let most = (1 << 20) / 5 * 4 - 2 * RESERVE - 2000;
+        charges[0].update(most);
+        assert!(!gauge.refuses());
+        charges[0].update(most + 1);
+        assert!(gauge.refuses());
+        charges[0].update((1 << 19) - 2000);
+        assert_eq!((gauge.total(), gauge.share()), (1 << 19, None));
+        charges[1].update(1);
+        assert_eq!((gauge.total(), gauge.share()), ((1 << 19) + 1, Some(32 << 10)));
+        charges[1].update(0);
+        assert_eq!(gauge.share(), None);
     }
 
     #[test]

@@ -127,6 +127,8 @@ impl Routes {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+    use std::hash::BuildHasher;
+
     use rand::SeedableRng;
 
     use super::*;
@@ -138,6 +140,31 @@ mod tests {
 
     fn key() -> Key {
         Slab::new().insert(())
+    }
+
+    #[test]
+    fn t05_whatever_tells_addresses_apart_moves_them_to_another_place() {
+        let routes = Routes::new(&mut StdRng::from_seed([7; 32]));
+        let at = |socket, peer: &str, id| Address {
+            path: Path { socket: SocketId::new(socket), peer: peer.parse().unwrap() },
+            id: ConnId::new(id),
+        };
+        let addresses = [
+            at(0, "192.0.2.1:9", 0),
+            at(1, "192.0.2.1:9", 0),
+            at(0, "192.0.2.1:9", 1),
+            at(0, "192.0.2.1:9", 9),
+            at(0, "192.0.2.1:10", 0),
+            at(0, "192.0.2.1:10", 9),
+            at(9, "192.0.2.1:9", 9),
+            at(0, "192.0.2.2:9", 0),
+            at(0, "[2001:db8::1]:9", 0),
+            at(0, "[2001:db8::2]:9", 0),
+        ];
+        let mut hashes = addresses.map(|address| routes.table.hasher().hash_one(address)).to_vec();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), addresses.len());
     }
 
     #[test]

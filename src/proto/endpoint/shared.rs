@@ -290,10 +290,7 @@ impl Shared {
             return true;
         }
         mailbox.asleep = true;
-        let old = match &mailbox.driver {
-            Some(known) if known.will_wake(waker) => None,
-            _ => mailbox.driver.replace(waker.clone()),
-        };
+        let old = mailbox.driver.replace(waker.clone());
         drop(mailbox);
         // Dropped after the lock is released: it may run somebody else's code.
         drop(old);

@@ -136,8 +136,8 @@ impl Endpoint {
         // Places that nobody has who has proved his address, or whom we called.
         let places = self.config.max_connections - (self.entries.len() - self.unconfirmed);
         let rush = half_open >= self.config.half_open
-            || 2 * half_open >= places && half_open > 0
-            || 2 * undecided >= self.config.accept_queue && undecided > 0
+            || 2 * half_open >= places
+            || 2 * undecided >= self.config.accept_queue
             || self.sources.is_half_open_full(Sources::counted(path));
         if rush { Plan::Answer } else { Plan::Remember }
     }

@@ -187,13 +187,47 @@ mod tests {
     #[test]
     fn ties_fire_in_the_order_of_arming() {
         let mut slab = Slab::new();
-        let keys = [slab.insert(()), slab.insert(()), slab.insert(())];
+        let keys: Vec<_> = (0..50).map(|_| slab.insert(())).collect();
         let mut timers = Timers::default();
-        for key in keys {
+        for &key in &keys {
             timers.schedule(key, &mut Armed::default(), Some(ms(1)));
         }
         let fired: Vec<_> = std::iter::from_fn(|| timers.pop_due(ms(1))).map(|(key, _)| key).collect();
         assert_eq!(fired, keys);
+    }
+
+    #[test]
+    fn the_same_deadline_again_costs_no_entry() {
+        let (mut timers, mut armed, key) = one();
+        for _ in 0..3 {
+            timers.schedule(key, &mut armed, Some(ms(500)));
+        }
+        assert_eq!(timers.len(), 1);
+    }
+
+    #[test]
+    fn a_sweep_leaves_what_counts() {
+        let mut slab = Slab::new();
+        let keys = [slab.insert(()), slab.insert(()), slab.insert(()), slab.insert(())];
+        let (mut timers, mut armed) = (Timers::default(), keys.map(|_| Armed::default()));
+        for (key, armed) in keys.iter().zip(&mut armed) {
+            timers.schedule(*key, armed, Some(ms(10_000)));
+        }
+        let mut longest = 0;
+        for earlier in 1..500 {
+            timers.schedule(keys[0], &mut armed[0], Some(ms(10_000 - earlier)));
+            let counts =
+                |key, at| keys.iter().position(|other| *other == key).is_some_and(|n| armed[n].is_at(at));
+            timers.sweep(keys.len(), counts);
+            longest = longest.max(timers.len());
+        }
+        assert_eq!(longest, 2 * keys.len() + LEFT_OVER_MIN, "in time, and not all the time");
+        let mut due = 0;
+        while let Some((key, at)) = timers.pop_due(ms(10_000)) {
+            let n = keys.iter().position(|other| *other == key).unwrap();
+            due += usize::from(armed[n].fired(at, ms(10_000)) == Fired::Due);
+        }
+        assert_eq!(due, 4);
     }
 
     #[test]

@@ -96,7 +96,6 @@ impl Waiters {
             } else {
                 waiter.interest = left;
                 woken.push(waiter.waker.clone());
-                at += 1;
             }
         }
         if self.list.is_empty() && self.list.capacity() > CROWD {
@@ -174,7 +173,7 @@ mod tests {
         let mut woken = Vec::new();
         let (count, stays) = task();
         waiters.register(&stays, READ, &mut woken);
-        for _ in 0..10_000 {
+        for _ in 0..20_000 {
             waiters.register(&task().1, READ, &mut woken);
             // The one that stays comes back when it is woken.
             if woken.drain(..).any(|waker| waker.will_wake(&stays)) {
@@ -185,6 +184,28 @@ mod tests {
         waiters.take(READ, &mut woken);
         wake_all(&mut woken);
         assert_eq!((count.0.load(Ordering::Relaxed), waiters.list.capacity()), (1, 0));
+    }
+
+    #[test]
+    fn those_who_wait_for_something_else_stay_and_a_usual_list_keeps_its_memory() {
+        for crowd in [CROWD, CROWD + 8] {
+            let (mut waiters, mut woken) = (Waiters::default(), Vec::new());
+            let (count, writer) = task();
+            waiters.register(&writer, WRITE, &mut woken);
+            let readers: Vec<_> = (1..crowd).map(|_| task().1).collect();
+            readers.iter().for_each(|waker| waiters.register(waker, READ, &mut woken));
+            // A list that becomes longer wakes everybody once, and all of them come back.
+            std::mem::take(&mut woken).iter().for_each(|waker| {
+                let interest = if waker.will_wake(&writer) { WRITE } else { READ };
+                waiters.register(waker, interest, &mut woken);
+            });
+            waiters.take(READ, &mut woken);
+            assert_eq!((woken.len(), waiters.list.len()), (crowd - 1, 1));
+            waiters.take(WRITE, &mut woken);
+            assert_eq!(waiters.list.capacity(), if crowd > CROWD { 0 } else { CROWD });
+            wake_all(&mut woken);
+            assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        }
     }
 
     #[test]

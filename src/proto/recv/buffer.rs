@@ -304,9 +304,10 @@ impl ReceiveBuffer {
     fn has_memory_for(&mut self, ahead: usize, payload: &[u8]) -> bool {
         let most = self.memory_max();
         let held = self.held.memory_with(ahead, payload);
-        if self.unread.capacity() + held > most {
+        let fits = |unread: &ByteRing| unread.capacity() + held <= most;
+        if !fits(&self.unread) {
             self.unread.shrink();
         }
-        self.unread.capacity() + held <= most
+        fits(&self.unread)
     }
 }

@@ -127,7 +127,7 @@ impl Reorder {
 
     /// What [`memory_bytes`](Self::memory_bytes) will be once this payload is kept `ahead` numbers ahead.
     pub(super) fn memory_with(&self, ahead: usize, payload: &[u8]) -> usize {
-        let slots = if ahead > self.slots.len() { slots_for(ahead) } else { self.slots.len() };
+        let slots = slots_for(ahead).max(self.slots.len());
         self.allocated + allocation_for(payload.len()) + memory_of(slots)
     }
 
@@ -189,12 +189,11 @@ const fn memory_of(slots: usize) -> usize {
 }
 
 /// What a copy of `len` bytes takes from the allocator.
-const fn allocation_for(len: usize) -> usize {
+fn allocation_for(len: usize) -> usize {
     /// Measured: glibc on 64 bits; what an allocation costs on top, what sizes are rounded up to, and the least.
     const MALLOC: (usize, usize, usize) = (8, 16, 32);
     let (header, step, least) = MALLOC;
-    let size = (len + header).next_multiple_of(step);
-    if size > least { size } else { least }
+    (len + header).next_multiple_of(step).max(least)
 }
 
 /// A distance as a number of steps. Distances on the circle are below 32,768.

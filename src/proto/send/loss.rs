@@ -411,8 +411,8 @@ impl LossDetector {
             let Some(segment) = flight.get(index).filter(|segment| segment.is_in_flight()) else { continue };
             if segment.deferred || clock.is_overdue(segment) {
                 found.lose(flight, index, false);
-            } else if !segment.is_out_of_turn() && segment.order >= clock.sent_before {
-                // So are all first transmissions from here on.
+            } else if !segment.is_out_of_turn() {
+                // Whatever comes after a first transmission was sent after it, each time.
                 break;
             }
         }
@@ -448,10 +448,11 @@ impl LossDetector {
 
     fn conclude(&mut self, flight: &Flight, found: &Found) -> Option<Lost> {
         let new_epoch = self.begins_epoch(flight, found);
-        if found.packets > 0 && (new_epoch || self.recovery_end.is_none()) {
+        let lost = found.report(new_epoch)?;
+        if new_epoch || self.recovery_end.is_none() {
             self.recovery_end = Some(flight.end());
         }
-        found.report(new_epoch)
+        Some(lost)
     }
 
     fn begins_epoch(&mut self, flight: &Flight, found: &Found) -> bool {
@@ -465,15 +466,13 @@ impl LossDetector {
     fn report(&mut self, index: u64) {
         let mut carried = Some(index);
         for slot in &mut self.highest {
-            if carried > *slot {
-                std::mem::swap(slot, &mut carried);
-            }
+            (*slot, carried) = (carried.max(*slot), carried.min(*slot));
         }
     }
 
     /// Up to here masks have reached: what is below and not reported is missing.
     fn reported_end(&self) -> u64 {
-        self.highest[0].map_or(0, |highest| highest + 1)
+        self.highest[0].unwrap_or_default()
     }
 
     fn clock(&self, now: Instant, rtt: &RttEstimator) -> Option<Clock> {

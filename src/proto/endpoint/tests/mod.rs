@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod clocks;
+mod ends;
 mod handshake;
 mod kin;
 mod life;
+mod limits;
 mod punch;
 mod reflection;
 mod rush;

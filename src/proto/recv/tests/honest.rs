@@ -97,3 +97,18 @@ proptest! {
         }
     }
 }
+
+/// Read memory that the ring keeps for more must not keep out what comes early.
+#[test]
+fn a_ring_that_was_full_makes_room_for_what_is_held() {
+    let mut recv = receiver(65_536, 65_535);
+    for n in 0..64 {
+        assert_eq!(recv.insert(seq(65_535) + n, &[0; 1024]), in_order(1024));
+    }
+    drain(&mut recv);
+    assert!(recv.memory_bytes() >= 65_536, "kept for what follows");
+    let first = recv.cumulative() + 2;
+    let held = (0..1000).take_while(|n| recv.insert(first + *n, &[0; 100]) == Inserted::Held).count();
+    assert_eq!(held, 655, "as many as the window has room for");
+    assert!(recv.memory_bytes() <= recv.memory_max());
+}

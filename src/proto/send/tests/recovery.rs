@@ -251,3 +251,32 @@ fn duplicate_acknowledgements_are_counted_until_that_proves_wrong() {
     rig.ack(21, &[]);
     assert!((0..10).all(|_| rig.duplicate(21, None).is_none()));
 }
+
+#[test]
+fn a_probe_that_waits_behind_the_head_still_goes() {
+    let mut rig = Rig::with_flight(10);
+    rig.wait(40);
+    assert!(rig.send.queue_tail_probe());
+    rig.ack(0, &[6, 7, 8]);
+    assert_eq!(packets(rig.detect()), 6);
+    rig.ack(5, &[6, 7, 8]);
+    assert_eq!(rig.resend(), [5, 9], "the head first, though the probe was queued before");
+}
+
+#[test]
+fn what_was_reported_and_is_acknowledged_is_not_held_against_the_peer() {
+    let mut rig = Rig::with_flight(10);
+    rig.wait(40);
+    rig.ack(0, &[1]);
+    rig.ack_with(2, Some(ZERO_MASK));
+    let found: Vec<_> = (0..3).map(|_| packets(rig.duplicate(2, Some(ZERO_MASK)))).collect();
+    assert_eq!(found, [0, 0, 1], "there is no hole, so duplicates count");
+}
+
+#[test]
+fn while_a_mask_tells_of_a_hole_duplicates_do_not_count() {
+    let mut rig = Rig::with_flight(10);
+    rig.wait(40);
+    rig.ack(0, &[1]);
+    assert!((0..5).all(|_| rig.duplicate(0, Some(&[1, 0, 0, 0])).is_none()));
+}
