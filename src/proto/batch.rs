@@ -205,6 +205,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_batch_that_may_hold_fewer_does_so_and_knows_the_size_of_its_datagrams() {
+        let mut batch = Batch::new(64);
+        batch.set_max_segments(2);
+        assert_eq!((batch.segment_size(), SocketId::new(65_535).get()), (0, 65_535));
+        for (len, more) in [(100, true), (99, false)] {
+            batch.push(len, |out| out.fill(1));
+            assert_eq!((batch.segment_size(), batch.admits(1)), (100, more));
+        }
+        assert!(format!("{batch:?}").contains("bytes: 199"));
+        batch.set_max_segments(0);
+        batch.clear();
+        batch.push(5, |out| out.fill(1));
+        assert_eq!((batch.segment_size(), batch.admits(1)), (5, false), "one at least");
+    }
+
+    #[test]
     fn a_shorter_datagram_ends_a_batch() {
         let mut batch = Batch::new(64);
         batch.push(100, |out| out.fill(1));

@@ -234,6 +234,23 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_of_a_packet_is_no_refusal() {
+        let rate = Rate::from_bytes_per_second(10_000_000);
+        let mut pacer = Pacer::new(PACKET);
+        pacer.allowance(at(0), rate);
+        pacer.on_sent(10_000 - PACKET);
+        assert_eq!(pacer.allowance(at(0), rate), PACKET);
+        assert_eq!(pacer.allowance(at(9_000_000), rate), 10_000);
+    }
+
+    #[test]
+    fn a_burst_grows_with_packets() {
+        let mut pacer = Pacer::new(PACKET);
+        pacer.on_mtu(8_000);
+        assert_eq!(pacer.allowance(at(0), Rate::from_bytes_per_second(50_000)), 16_000);
+    }
+
+    #[test]
     fn a_time_is_never_credited_twice() {
         let rate = Rate::from_bytes_per_second(1_000_000);
         let mut pacer = Pacer::new(PACKET);
@@ -278,6 +295,7 @@ mod tests {
         assert_eq!(rate(100_000, false), 1_050_000);
         assert_eq!(rate(100_000, true), 2_000_000);
         assert_eq!(rate(2000, true), 20_000);
+        assert_eq!(rate(2 * PACKET, false), 28_980);
         assert_eq!(rate(u32::MAX, true), 85_899_345_900);
     }
 

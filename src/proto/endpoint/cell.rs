@@ -246,3 +246,83 @@ impl Inner {
         Some(key)
     }
 }
+
+#[cfg(feature = "sim")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::proto::batch::SocketId;
+    use crate::proto::conn::Syn;
+    use crate::wire::{ConnId, Timestamp};
+
+    const PATH: Path = Path { socket: SocketId::new(0), peer: std::net::SocketAddr::new(LOCALHOST, 9) };
+    const LOCALHOST: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const NOW: Instant = Instant::from_micros(1_000_000);
+
+    /// Lets both talk until neither has anything to say.
+    fn settle(one: &mut Connection, other: &mut Connection) {
+        let mut batch = Batch::new(64);
+        for turn in 0..20 {
+            let (from, to) = if turn % 2 == 0 { (&mut *one, &mut *other) } else { (&mut *other, &mut *one) };
+            batch.clear();
+            while from.poll_transmit(NOW, &mut batch) {
+                batch.datagrams().filter_map(|bytes| Packet::decode(bytes).ok()).for_each(|packet| {
+                    to.handle_packet(NOW, &packet);
+                });
+                batch.clear();
+            }
+        }
+    }
+
+    /// What is wrong if somebody waits for that.
+    fn wrong(inner: &mut Inner, interest: Interest) -> Option<&'static str> {
+        assert_eq!(inner.waits_in_vain(), None, "without anybody who waits");
+        inner.waiters.register(Waker::noop(), interest, &mut Vec::new());
+        let wrong = inner.waits_in_vain();
+        inner.waiters = Waiters::default();
+        wrong
+    }
+
+    #[test]
+    fn a_task_that_waits_for_what_is_there_is_found() {
+        let config = Arc::new(Config::default());
+        let conn = Connection::connect(Arc::clone(&config), PATH);
+        let cell = Cell::new(PATH, conn, Clock::default(), &Gauge::new(1 << 30));
+        let mut inner = cell.lock();
+        let (id, seq) = (ConnId::new(0xFFFE), SeqNr::new(65_533));
+        inner.conn.start(NOW, PATH, ConnIds::initiator(id), seq);
+        let syn = Syn { id, seq, window: 1 << 20, sent_at: Timestamp::new(7), arrived: NOW, hello: None };
+        let mut peer = Connection::accept(config, PATH, &syn, SeqNr::new(65_534), NOW);
+        let mut batch = Batch::new(1);
+        assert!(inner.conn.poll_transmit(NOW, &mut batch));
+        for interest in [CONNECT, READ, ACKED, FLUSH] {
+            assert_eq!(wrong(&mut inner, interest), None, "the SYN is under way");
+        }
+
+        settle(&mut peer, &mut inner.conn);
+        let found = [CONNECT, READ, WRITE, FLUSH, ACKED].map(|interest| wrong(&mut inner, interest));
+        let (handshake, room) =
+            ("a task that waits for a handshake which is over", "a task that waits for room which is there");
+        assert_eq!(found, [Some(handshake), None, Some(room), None, None]);
+
+        peer.write(b"bytes");
+        settle(&mut peer, &mut inner.conn);
+        assert_eq!(wrong(&mut inner, READ), Some("a task that waits for bytes which are there"));
+        inner.conn.read(&mut [0; 9]);
+        inner.conn.write(b"bytes");
+        batch.clear();
+        assert!(inner.conn.poll_transmit(NOW, &mut batch));
+        assert_eq!((wrong(&mut inner, READ), wrong(&mut inner, WRITE)), (None, None), "they are in flight");
+        peer.handle_packet(NOW, &Packet::decode(batch.bytes()).unwrap_or_else(|_| unreachable!("ours")));
+        settle(&mut peer, &mut inner.conn);
+
+        inner.conn.finish();
+        settle(&mut inner.conn, &mut peer);
+        let acked = Some("a task that waits for what is acknowledged");
+        assert_eq!((wrong(&mut inner, ACKED), wrong(&mut inner, WRITE)), (acked, None));
+        inner.conn.abort();
+        let over = Some("a task that waits for a connection which is over");
+        assert_eq!((wrong(&mut inner, READ), wrong(&mut inner, FLUSH)), (over, over));
+    }
+}

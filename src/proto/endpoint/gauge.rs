@@ -147,11 +147,14 @@ mod tests {
         charges[0].update(most + 1);
         assert!(gauge.refuses());
         charges[0].update((1 << 19) - 2000);
-        assert_eq!((gauge.total(), gauge.share()), (1 << 19, None));
+        assert_eq!((gauge.total(), gauge.is_tight(), gauge.share()), (1 << 19, false, 32 << 10));
+        let left = (1 << 20) / 5 * 4 - (1 << 19);
+        assert_eq!([left, left + 1].map(|growth| gauge.has_enough_for(growth)), [true, false]);
         charges[1].update(1);
-        assert_eq!((gauge.total(), gauge.share()), ((1 << 19) + 1, Some(32 << 10)));
+        assert_eq!((gauge.total(), gauge.is_tight()), ((1 << 19) + 1, true));
+        assert!(!gauge.has_enough_for(0));
         charges[1].update(0);
-        assert_eq!(gauge.share(), None);
+        assert!(!gauge.is_tight());
     }
 
     #[test]

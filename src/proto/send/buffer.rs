@@ -332,7 +332,7 @@ impl SendBuffer {
             return;
         };
         let order = self.flight.send_late(index, now);
-        self.loss.on_resent(&self.flight, index, Fate::KeptBack, order, now);
+        self.loss.on_resent(&self.flight, index, order, now);
     }
 
     fn note_lie(&mut self, before: &Segment, out: &mut AckOutcome) {
@@ -347,10 +347,8 @@ impl SendBuffer {
             debug_assert!(false, "only outstanding segments are sent again");
             return;
         };
-        let before = self.flight.get(index).map_or(Fate::InFlight, |segment| segment.fate);
-        debug_assert_ne!(before, Fate::Sacked, "the peer has it");
         let order = self.flight.resend(index, now);
-        self.loss.on_resent(&self.flight, index, before, order, now);
+        self.loss.on_resent(&self.flight, index, order, now);
     }
 
     fn acknowledge_first(&mut self, now: Instant, out: &mut AckOutcome) {

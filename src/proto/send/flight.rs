@@ -82,6 +82,7 @@ impl Flight {
         }
         let place = self.place(index);
         let segment = &mut self.segments[place];
+        debug_assert_ne!(segment.fate, Fate::Sacked, "the peer has it");
         self.queued -= usize::from(segment.queued);
         let (fate, len) = (segment.fate, segment.len);
         *segment = Segment {

@@ -139,8 +139,8 @@ impl LossDetector {
         }
     }
 
-    /// A segment was sent again; `before` is how it was then, `order` the order of the new transmission.
-    pub(super) fn on_resent(&mut self, flight: &Flight, index: u64, before: Fate, order: u64, now: Instant) {
+    /// A segment was sent again; `order` is that of the new transmission.
+    pub(super) fn on_resent(&mut self, flight: &Flight, index: u64, order: u64, now: Instant) {
         if index == flight.base() {
             // Those that came were about the transmission before.
             self.duplicates = 0;
@@ -150,11 +150,9 @@ impl LossDetector {
         if self.resent.len() > 2 * flight.len() + COUNT_THRESHOLD {
             self.resent.retain(|&(index, order)| is_live(flight, index, order));
         }
-        match &mut self.probe {
-            Some(probe) if probe.index == index && before == Fate::InFlight => probe.sent_at = Some(now),
-            // The last segment was found lost after all: this is an ordinary retransmission.
-            Some(probe) if probe.index == index => self.probe = None,
-            _ => {}
+        // Had it been found lost since it was queued, it would be no probe any more.
+        if let Some(probe) = self.probe.as_mut().filter(|probe| probe.index == index) {
+            probe.sent_at = Some(now);
         }
     }
 

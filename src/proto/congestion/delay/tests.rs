@@ -239,3 +239,58 @@ fn t13_round_trips_that_never_were_do_not_pass_for_a_hidden_queue() {
         assert!(queue.is_some_and(|queue| queue < ms(10)), "{i}: {queue:?}");
     }
 }
+
+#[test]
+fn e31_the_base_is_the_smallest_whenever_it_comes() {
+    let mut meter = DelayMeter::default();
+    feed(&mut meter, 1.0, &[70_000, 50_000, 60_000]);
+    assert_eq!(meter.base(), delay(50_000));
+    meter.on_packet(at(61.0), delay(40_000), delay(7_000));
+    meter.on_packet(at(62.0), delay(45_000), delay(8_000));
+    assert_eq!((meter.base(), meter.backward()), (delay(40_000), delay(8_000)));
+}
+
+#[test]
+fn e31_the_eighth_reading_in_a_row_proves_that_a_clock_was_set() {
+    let mut meter = DelayMeter::default();
+    feed(&mut meter, 1.0, &[50_000]);
+    feed(&mut meter, 1.1, &[-2_000_000; 7]);
+    assert_eq!(meter.base(), delay(50_000));
+    feed(&mut meter, 1.2, &[-2_000_000]);
+    assert_eq!(meter.base(), delay(-2_000_000));
+}
+
+#[test]
+fn e31_clocks_drift_by_ten_milliseconds_at_once_and_five_hundred_in_a_million_and_no_faster() {
+    for (seconds, fall, drift) in [(20.0, 10_000, true), (19.9, 10_000, false), (60.0, 10_001, false)] {
+        let mut meter = DelayMeter::default();
+        meter.on_packet(at(0.0), delay(20_000), delay(15_000));
+        meter.on_packet(at(seconds), delay(40_000), delay(15_000 - fall));
+        assert_eq!(meter.base(), delay(20_000 + if drift { fall } else { 0 }), "{fall} us in {seconds} s");
+    }
+}
+
+#[test]
+fn t12_a_peer_that_hides_the_queue_of_our_packets_is_not_believed() {
+    let mut meter = DelayMeter::default();
+    for tenth in 0..10 {
+        let now = at(f64::from(tenth) / 10.0);
+        meter.on_packet(now, delay(20_000), delay(-7_000));
+        meter.on_round_trip(now, ms(50));
+    }
+    assert_eq!(meter.queue_delay(&round_trips(ms(0))), Some(ms(0)));
+    // Two tenths of a second more there and back, which neither direction accounts for.
+    for tenth in 10..20 {
+        let now = at(f64::from(tenth) / 10.0);
+        meter.on_packet(now, delay(20_000), delay(-7_000));
+        meter.on_round_trip(now, ms(250));
+    }
+    assert_eq!(meter.queue_delay(&round_trips(ms(200))), Some(ms(200)));
+    // Where the way back accounts for it, the report stands.
+    for tenth in 20..30 {
+        let now = at(f64::from(tenth) / 10.0);
+        meter.on_packet(now, delay(20_000), delay(193_000));
+        meter.on_round_trip(now, ms(250));
+    }
+    assert_eq!(meter.queue_delay(&round_trips(ms(200))), Some(ms(0)));
+}

@@ -393,3 +393,58 @@ fn t13_a_base_that_was_poisoned_is_forgotten_with_its_history() {
     assert!(poisoned >= f64::from(MSS) / link.round_trip);
     assert!(after >= 0.8 * link.rate, "{after}");
 }
+
+#[test]
+fn doubling_ends_at_what_the_path_delivers_in_its_least_round_trip_and_half_the_target() {
+    for (rate, window) in [(2e6, 300_000), (1e6, 250_000), (9e6, 500_000)] {
+        let delivery = Delivery { rate, ..Delivery::default() };
+        let mut ledbat = Ledbat { window: 1e6, delivery, ..ledbat() };
+        acknowledge_of(&mut ledbat, 10_000, 1_000_000, 80);
+        assert_eq!(ledbat.snapshot(), Snapshot { window, ssthresh: window, slow_start: false });
+    }
+}
+
+#[test]
+fn a_loss_is_answered_in_advance_only_while_something_of_that_flight_is_out() {
+    for (bytes, answered) in [(10_000, true), (99_999, true), (100_000, false)] {
+        let mut ledbat = Ledbat { window: 100_000.0, ..ledbat() };
+        acknowledge_of(&mut ledbat, bytes, 100_000, 80);
+        let window = ledbat.window();
+        lose(&mut ledbat);
+        assert_eq!(ledbat.window(), if answered { window } else { window / 2 }, "{bytes} acknowledged");
+    }
+    let mut ledbat = Ledbat { window: 100_000.0, ..ledbat() };
+    acknowledge_of(&mut ledbat, 10_000, 100_000, 80);
+    acknowledge_of(&mut ledbat, 10_000, 90_000, 80);
+    let window = ledbat.window();
+    lose(&mut ledbat);
+    assert_eq!(ledbat.window(), window, "most of it is out still");
+}
+
+#[test]
+fn a_small_window_shrinks_by_the_rule_of_the_standard() {
+    let mut ledbat = steady(5_000.0);
+    acknowledge(&mut ledbat, 5_000, 120, false);
+    assert_eq!(ledbat.window(), 4_400, "a fifth of the gain, not half of the excess of a fifth");
+}
+
+#[test]
+fn idling_at_the_floor_leaves_nothing_to_double_up_to() {
+    let mut ledbat = steady(f64::from(2 * MSS));
+    ledbat.on_idle(Instant::ZERO, Duration::from_secs(5));
+    assert_eq!(ledbat.snapshot(), Snapshot { window: 2 * MSS, ssthresh: 2 * MSS, slow_start: false });
+}
+
+#[test]
+fn what_arrives_per_round_trip_is_remembered_for_some_rounds() {
+    let mut delivery = Delivery::default();
+    let mut after = |millis: u64, bytes| {
+        delivery.on_ack(Instant::from_micros(millis * 1000), bytes, Duration::from_millis(100));
+        (delivery.rate.round(), delivery.per_round_trip.round())
+    };
+    assert_eq!(after(0, 9_999), (0.0, 0.0), "sent before anything was measured");
+    assert_eq!(after(25, 50_000), (2e6, 200_000.0));
+    assert_eq!(after(45, 5_000), (2e6, 200_000.0), "a quarter of a round trip makes a round");
+    assert_eq!(after(50, 5_000), (4e5, 175_000.0));
+    assert_eq!(after(75, 50_000), (2e6, 200_000.0));
+}

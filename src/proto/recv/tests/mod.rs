@@ -272,4 +272,7 @@ fn the_first_bytes_in_turn_are_no_growth() {
     assert!(recv.growth_for(seq(65_535), &[0; 1000]) > 0);
     drain(&mut recv);
     assert_eq!(recv.growth_for(seq(65_535), &[0; 1000]), 0);
+    assert!(recv.growth_for(seq(65_535), &[0; 5000]) > 0);
+    recv.insert(seq(0), b"waits");
+    assert_eq!(recv.growth_for(seq(65_535), &[0; 5000]), 0, "what waits moves into the ring");
 }

@@ -6,6 +6,7 @@
 
 mod bytes;
 mod hostile;
+mod known;
 mod masks;
 mod model;
 mod naive;
