@@ -29,6 +29,8 @@ pub enum CloseReason {
     /// The peer acknowledged what it cannot have received: it was not sent yet. Only a peer that lies about what
     /// arrives, to be sent more than its share, does that.
     Misbehaved,
+    /// Messages were asked for, and the peer does not know of them, or of other channels than ours.
+    NoMessages,
     /// An incoming connection whose initiator never proved that it can hear us.
     Unconfirmed,
     /// We aborted it.
@@ -57,6 +59,7 @@ impl CloseReason {
             Self::Aborted => io::ErrorKind::ConnectionAborted,
             Self::IdInUse => io::ErrorKind::AddrInUse,
             Self::TooManyConnections => io::ErrorKind::QuotaExceeded,
+            Self::NoMessages => io::ErrorKind::Unsupported,
             Self::Unreachable => io::ErrorKind::AddrNotAvailable,
         }
     }
@@ -72,6 +75,7 @@ impl fmt::Display for CloseReason {
             Self::TimedOut => "the peer did not answer in time",
             Self::Idle => "nothing was heard from the peer for too long",
             Self::Stalled => "the peer kept its receive window shut for too long",
+            Self::NoMessages => "the peer has no message channels, or others",
             Self::Misbehaved => "the peer acknowledged what was never sent",
             Self::Unconfirmed => "the initiator never proved its address",
             Self::Aborted => "connection aborted",

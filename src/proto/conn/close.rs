@@ -142,6 +142,7 @@ impl Connection {
         } else {
             self.send.abandon();
         }
+        self.abandon_messages();
         self.recv.discard_held();
         self.recv.release();
     }

@@ -21,6 +21,8 @@ impl Events {
     pub const ACKED: Self = Self(16);
     /// The connection is over, for whatever reason.
     pub const CLOSED: Self = Self(32);
+    /// Something became known about messages that were sent.
+    pub const RECEIPTS: Self = Self(64);
 
     /// No event.
     pub const NONE: Self = Self(0);

@@ -66,7 +66,7 @@ impl Connection {
             self.counters.packets_invalid += 1;
             return;
         }
-        self.negotiation.learn(packet.extensions);
+        let said = self.negotiation.learn(packet.extensions).and_then(|(_, own)| own.messages);
         self.recv.start(header.seq.prev());
         if self.negotiation.must_be_read() && !self.peer_is_ebbtide() {
             return self.close_with_reset(CloseReason::NoService);
@@ -84,6 +84,7 @@ impl Connection {
         self.consent.ask = self.negotiation.was_forgotten(packet.extensions);
         self.negotiation.answered();
         self.prove(now);
+        self.on_agreement(said);
     }
 
     /// The third leg: it proves our address to the acceptor even if we have nothing to say. Whether it arrived we
@@ -206,7 +207,9 @@ impl Connection {
         if let Some(echoed) = echoed {
             self.send.note_echo(echoed);
         }
+        let before = self.send.last_acked();
         let outcome = self.send.acknowledge(now, header.ack, packet.extensions.sack());
+        self.on_packets_acked(before, header.ack, packet.extensions.sack());
         if outcome.lied {
             return self.close_with_reset(CloseReason::Misbehaved);
         }
@@ -314,6 +317,7 @@ impl Connection {
     fn on_data(&mut self, now: Instant, packet: &Packet<'_>) {
         let inserted = match self.wishes.no_payload {
             true => Inserted::Refused,
+            false if self.messaging.is_some() => self.insert_messages(now, packet),
             false => self.recv.insert(packet.header.seq, packet.payload),
         };
         self.account(now, &inserted, packet.payload.len());

@@ -16,6 +16,7 @@ mod consent;
 mod events;
 mod honesty;
 mod input;
+mod messaging;
 mod negotiation;
 mod output;
 mod peer;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 pub use consent::Doubt;
 pub use events::Events;
+pub use messaging::MessageRefusal;
 pub use negotiation::Hello;
 pub(super) use negotiation::chain;
 pub use state::{ConnIds, Syn};
@@ -42,6 +44,7 @@ pub use verbs::{ReadOutcome, WriteOutcome};
 use self::checks::{Challenge, RecentFlight};
 use self::consent::Consent;
 use self::honesty::Honesty;
+use self::messaging::Messaging;
 use self::negotiation::Negotiation;
 use self::peer::Peer;
 use self::state::State;
@@ -164,6 +167,9 @@ pub struct Connection {
     /// only that something arrives there: a peer that plays with its window gains nothing.
     stalled_since: Option<Instant>,
 
+    /// Instead of a stream.
+    messaging: Option<Box<Messaging>>,
+
     timers: Timers,
     due: Due,
     /// The number for the second of two acknowledgements, once the first is out.
@@ -244,7 +250,7 @@ impl Connection {
     /// What the SYN says beyond BEP 29; nothing, unless told so before [`start`](Self::start).
     pub fn introduce(&mut self, hello: Hello) {
         debug_assert_eq!(self.state, State::Idle);
-        self.negotiation.offer(hello);
+        self.negotiation.offer(Hello { messages: self.agreement(), ..hello });
     }
 
     /// If the SYN was not answered yet, it is due again: somebody knows that the way is open now.
@@ -293,6 +299,7 @@ impl Connection {
             probed: false,
             persist_tries: 0,
             stalled_since: None,
+            messaging: None,
             timers: Timers::default(),
             due: Due::default(),
             second_ack: None,
@@ -322,7 +329,8 @@ impl Connection {
         let open = self.state.is_open();
         let acks = self.acks.deadline().filter(|_| open);
         let updates = self.updates.deadline().filter(|_| open);
-        [state, acks, updates, self.timers.next()].into_iter().flatten().min()
+        let messages = self.messages_deadline().filter(|_| open);
+        [state, acks, updates, messages, self.timers.next()].into_iter().flatten().min()
     }
 
     /// What has happened since the last call that somebody may be waiting for.
@@ -388,7 +396,7 @@ impl Connection {
     /// and what is known about packets. The connection itself and its controller are not in it.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.send.memory_bytes() + self.recv.memory_bytes()
+        self.send.memory_bytes() + self.recv.memory_bytes() + self.message_memory()
     }
 
     /// Whether the receive window may grow from now on. It may at the beginning.
@@ -400,6 +408,8 @@ impl Connection {
     #[must_use]
     pub fn growth_for(&self, packet: &Packet<'_>) -> usize {
         match packet.header.kind {
+            // A copy of the packet, and what it takes to keep its messages.
+            Kind::Data if self.messaging.is_some() => 2 * packet.payload.len(),
             Kind::Data | Kind::Fin => self.recv.growth_for(packet.header.seq, packet.payload),
             _ => 0,
         }
@@ -441,7 +451,7 @@ impl Connection {
             bytes_in_flight: self.send.bytes_in_flight(),
             packets_in_flight: self.send.packets_in_flight(),
             mtu: self.mtu,
-            window_local: self.recv.window(),
+            window_local: self.window(),
             window_peer: self.peer.window(),
             ..self.counters
         }

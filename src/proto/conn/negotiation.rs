@@ -23,6 +23,9 @@ const MARK_LEN: usize = 10;
 /// BEP 29: bytes that name an extension and its length.
 const EXTENSION_HEADER: usize = 2;
 
+/// Ours: bytes of a field with what is to be agreed on about messages.
+const MESSAGES_LEN: usize = 6;
+
 /// Ours: of the SYNs that nobody answers, this one (counted from 0) goes without extensions.
 const BARE_TRY: u8 = 2;
 
@@ -43,6 +46,8 @@ pub struct Hello {
     pub session: Option<Session>,
     /// The receiver's own token, as a proof that it wanted to be called.
     pub token: Option<Token>,
+    /// Packets shall carry messages.
+    pub messages: Option<[u8; 4]>,
     /// Bytes of the datagram; no answer may be longer.
     pub len: u16,
 }
@@ -64,13 +69,14 @@ impl Hello {
             service: own.service,
             session: own.session,
             token: own.token,
+            messages: own.messages,
             len: u16::try_from(packet.encoded_len()).unwrap_or(u16::MAX),
         }))
     }
 
     /// Whether a listener that does not know of all this could take the SYN for one that it is not.
     const fn must_be_read(&self) -> bool {
-        self.service.is_some() || self.session.is_some()
+        self.service.is_some() || self.session.is_some() || self.messages.is_some()
     }
 
     fn own(&self) -> Own<'static> {
@@ -80,6 +86,7 @@ impl Hello {
             path_token: self.path_token,
             service: self.service,
             session: self.session,
+            messages: self.messages,
             ..Own::default()
         }
     }
@@ -240,16 +247,22 @@ impl Negotiation {
         let hello = self.hello().filter(|hello| tries != BARE_TRY || hello.must_be_read())?;
         // Room for the answer: it may not be longer.
         let wanted = if hello.flags.contains(MarkFlags::OBSERVE) { answer(peer).fields_len() } else { 0 };
+        let wanted = wanted + hello.messages.map_or(0, |_| MESSAGES_LEN);
         chain(hello.flags, hello.tag, &hello.own(), wanted)
     }
 
     /// What goes with the answer to a SYN.
-    pub(super) fn for_syn_ack(&self, peer: SocketAddr, migrates: bool) -> Option<ExtensionsBuf> {
+    pub(super) fn for_syn_ack(
+        &self,
+        peer: SocketAddr,
+        migrates: bool,
+        messages: Option<[u8; 4]>,
+    ) -> Option<ExtensionsBuf> {
         if self.stage != Stage::Agreed || self.answer_bare {
             return None;
         }
         let room = usize::from(self.syn_len).saturating_sub(HEADER_LEN + MARK_LEN + EXTENSION_HEADER);
-        let mut own = Own { path_token: self.issued(), ..Own::default() };
+        let mut own = Own { path_token: self.issued(), messages, ..Own::default() };
         if own.encoded_len(0) > room {
             own.path_token = None;
         }

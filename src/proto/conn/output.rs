@@ -47,6 +47,7 @@ impl Connection {
         // Read once per batch: the application may read on meanwhile.
         let mut header = self.header(now);
         while let Some(send) = self.next_send(now, batch) {
+            let payload = self.payload_len(&send);
             let sack = self.sack_for(&send);
             let chain = self.chain_for(&send);
             let extensions = match (&sack, &chain) {
@@ -54,7 +55,7 @@ impl Connection {
                 (None, Some(chain)) => chain.as_extensions(),
                 (None, None) => Extensions::EMPTY,
             };
-            let len = HEADER_LEN + extensions.encoded_len() + payload_len(&send);
+            let len = HEADER_LEN + extensions.encoded_len() + payload;
             if !batch.admits(len) {
                 self.defer(&send);
                 break;
@@ -131,6 +132,7 @@ impl Connection {
         if let Some(segment) = self.send.peek_lost() {
             return self.admit(now, segment, batch, false).then_some(segment);
         }
+        self.stage(now);
         let probing = self.due.probe;
         let segment = self.peek_new()?;
         if !self.admit(now, segment, batch, true) {
@@ -145,7 +147,11 @@ impl Connection {
     }
 
     fn peek_new(&self) -> Option<SegmentRef> {
-        if self.due.probe && self.peer.is_shut(self.payload_max()) {
+        if self.messaging.is_some() {
+            // What is staged, as it is.
+            let staged = u16::try_from(self.send.unsent_bytes()).unwrap_or(u16::MAX);
+            self.send.peek_new(staged, false)
+        } else if self.due.probe && self.peer.is_shut(self.payload_max()) {
             // The smallest packet that can tell: a number's payload never changes once it is out.
             let room = u16::try_from(self.peer.window()).unwrap_or(u16::MAX);
             self.send.peek_new(room.clamp(1, self.payload_max()), false)
@@ -185,7 +191,7 @@ impl Connection {
     }
 
     /// The payload of a full packet, or as much as a small receive buffer has room for.
-    fn payload_room(&self) -> u16 {
+    pub(super) fn payload_room(&self) -> u16 {
         let payload = self.payload_max();
         let room = self.peer.window().saturating_sub(self.send.bytes_in_flight());
         if room < self.peer.room_needed(payload) {
@@ -214,9 +220,18 @@ impl Connection {
             // It goes first, and the driver knows about it.
             return false;
         }
-        let Some(segment) = self.send.peek_new(self.payload_room(), self.holds_small()) else { return false };
         let in_flight = self.send.bytes_in_flight();
-        let len = u32::from(segment.len);
+        let len = if self.messaging.is_some() {
+            match self.unsent_bytes() {
+                0 => return false,
+                bytes => u32::try_from(bytes).unwrap_or(u32::MAX).min(self.payload_max().into()),
+            }
+        } else {
+            match self.send.peek_new(self.payload_room(), self.holds_small()) {
+                Some(segment) => segment.len.into(),
+                None => return false,
+            }
+        };
         self.peer_admits(len) && (in_flight == 0 || in_flight + len <= self.congestion.window())
     }
 
@@ -227,6 +242,9 @@ impl Connection {
 
     /// Whether there is new data that the peer has room for.
     pub(super) fn has_new_segment_for_peer(&self) -> bool {
+        if self.messaging.is_some() {
+            return self.unsent_bytes() > 0 && self.peer_admits(self.payload_max().into());
+        }
         let segment = self.send.peek_new(self.payload_room(), false);
         segment.is_some_and(|segment| self.peer_admits(segment.len.into()))
     }
@@ -239,7 +257,7 @@ impl Connection {
             conn_id: self.ids.send,
             sent_at: stamp,
             delay: self.peer.reply,
-            window: self.recv.window(),
+            window: self.window(),
             seq: self.send.next_seq(),
             ack: self.recv.cumulative(),
         }
@@ -287,8 +305,17 @@ impl Connection {
             (Send::Pong, _) => self.answer(),
             (Send::Syn, State::SynSent { tries, .. }) => self.negotiation.for_syn(tries, self.peer_addr()),
             (Send::Syn, _) => None,
-            (Send::SynAck, _) => self.negotiation.for_syn_ack(self.peer_addr(), self.config.migration),
+            (Send::SynAck, _) => {
+                self.negotiation.for_syn_ack(self.peer_addr(), self.config.migration, self.agreement())
+            }
             (Send::Reset, _) => self.negotiation.for_control(self.role, MarkFlags::NONE, &Own::default()),
+        }
+    }
+
+    fn payload_len(&mut self, send: &Send) -> usize {
+        match send {
+            Send::Segment(segment) => self.second_version(segment).unwrap_or(segment.len.into()),
+            _ => 0,
         }
     }
 
@@ -300,7 +327,7 @@ impl Connection {
         let (chain, payload) = rest.split_at_mut(extensions.encoded_len());
         chain.copy_from_slice(extensions.as_bytes());
         if let Send::Segment(segment) = send {
-            self.send.fill(segment, payload);
+            self.fill(segment, payload);
         }
     }
 
@@ -347,6 +374,9 @@ impl Connection {
     fn on_segment_sent(&mut self, now: Instant, segment: &SegmentRef) {
         let was_new = segment.seq == self.send.next_seq();
         self.send.sent(segment, now);
+        if was_new && segment.kind == SegmentKind::Fin {
+            self.on_end_numbered();
+        }
         let len = u32::from(segment.len);
         if segment.is_retransmission() {
             self.counters.packets_retransmitted += 1;
@@ -394,20 +424,21 @@ impl Connection {
     fn settle(&mut self, now: Instant) {
         self.wishes.service = false;
         self.due.probe = false;
-        if self.send.unsent_bytes() == 0 {
+        if self.unsent_bytes() == 0 {
             self.wishes.flush = false;
         }
         if self.is_flushed() {
             self.signal(Events::FLUSHED);
         }
         self.stalled_since = match self.stalled_since {
-            _ if self.send.queued_bytes() == 0 => None,
+            _ if self.send.queued_bytes() == 0 && self.unsent_bytes() == 0 => None,
             None if self.peer.is_shut(self.payload_max()) => Some(now),
             since => since,
         };
         if self.blocked == Blocked::Peer && self.lacks_persist_timer() {
             self.timers.persist = Some(now + self.persist_interval());
         }
+        self.arm_messages(now);
         if self.timers.trim.is_none() && self.has_idle_memory() {
             self.timers.trim = Some(now + TRIM_AFTER);
         }
@@ -420,7 +451,7 @@ impl Connection {
 
     /// A window that nothing has tested for a timeout's length is not to be believed.
     fn note_idleness(&mut self, now: Instant) {
-        if self.send.outstanding() > 0 || self.send.unsent_bytes() == 0 || self.counters.bytes_sent == 0 {
+        if self.send.outstanding() > 0 || self.unsent_bytes() == 0 || self.counters.bytes_sent == 0 {
             return;
         }
         let idle = now.since(self.last_data_sent);
@@ -445,12 +476,5 @@ const fn kind_of(kind: SegmentKind) -> Kind {
     match kind {
         SegmentKind::Data => Kind::Data,
         SegmentKind::Fin => Kind::Fin,
-    }
-}
-
-fn payload_len(send: &Send) -> usize {
-    match send {
-        Send::Segment(segment) => segment.len.into(),
-        _ => 0,
     }
 }

@@ -76,6 +76,7 @@ impl Connection {
             self.persist_tries += 1;
             self.due.probe = true;
         }
+        self.on_messages_timeout(now);
         if self.updates.repeat(now) {
             self.acks.demand();
         }

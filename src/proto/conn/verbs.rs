@@ -95,7 +95,9 @@ impl Connection {
     /// Ends our direction: a FIN follows the last byte. The peer's direction goes on.
     pub fn finish(&mut self) {
         if !self.send.is_finishing() && self.close_reason.is_none() {
-            self.send.finish();
+            if !self.finish_messages() {
+                self.send.finish();
+            }
             self.wishes.service = true;
         }
     }
@@ -117,7 +119,7 @@ impl Connection {
     #[must_use]
     pub fn is_flushed(&self) -> bool {
         let fin_left = self.send.fin_seq().is_some() || self.send.is_all_acked();
-        self.send.unsent_bytes() == 0 && (!self.send.is_finishing() || fin_left)
+        self.unsent_bytes() == 0 && (!self.send.is_finishing() || fin_left)
     }
 
     /// Whether everything written is acknowledged and our direction has ended, or the peer has finished and only the
@@ -149,11 +151,14 @@ impl Connection {
         self.wishes.detached = true;
         self.wishes.service = true;
         self.recv.discard();
+        self.discard_messages();
         if self.window_update_due() {
             self.acks.demand();
         }
         match self.state {
-            State::Idle | State::SynSent { .. } if self.send.queued_bytes() == 0 => {
+            State::Idle | State::SynSent { .. }
+                if self.send.queued_bytes() == 0 && self.unsent_bytes() == 0 =>
+            {
                 self.close(CloseReason::Aborted);
             }
             _ => self.finish(),
@@ -178,12 +183,12 @@ impl Connection {
     /// Whether what was written can only leave once the peer opens its window, and nothing will ask whether it has:
     /// the window was shut before there was anything to send, so the announcement that it opened may be lost by now.
     pub(super) fn lacks_persist_timer(&self) -> bool {
-        self.send.outstanding() == 0 && self.send.unsent_bytes() > 0 && self.timers.persist.is_none()
+        self.send.outstanding() == 0 && self.unsent_bytes() > 0 && self.timers.persist.is_none()
     }
 
-    fn window_update_due(&self) -> bool {
+    pub(super) fn window_update_due(&self) -> bool {
         let limit = u32::try_from(self.recv.limit()).unwrap_or(u32::MAX);
-        self.state.is_open() && self.updates.due(self.recv.window(), limit)
+        self.state.is_open() && self.updates.due(self.window(), limit)
     }
 
     pub(super) fn signal(&mut self, events: Events) {

@@ -66,6 +66,7 @@ pub(super) const READ: Interest = Interest::kind(1);
 pub(super) const WRITE: Interest = Interest::kind(2);
 pub(super) const FLUSH: Interest = Interest::kind(3);
 pub(super) const ACKED: Interest = Interest::kind(4);
+pub(super) const RECEIPTS: Interest = Interest::kind(5);
 
 /// What the driver learned from a visit.
 #[derive(Debug)]
@@ -212,6 +213,7 @@ impl Inner {
             (Events::WRITABLE, WRITE),
             (Events::FLUSHED, FLUSH),
             (Events::ACKED, ACKED),
+            (Events::RECEIPTS, RECEIPTS),
         ];
         let happened = kinds.iter().filter(|(event, _)| events.intersects(*event));
         let interest = happened.fold(Interest::NONE, |all, (_, interest)| all.and(*interest));

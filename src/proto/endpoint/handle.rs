@@ -276,7 +276,7 @@ impl Handle {
     }
 
     /// Does something under the lock, then what has to be done after it.
-    fn with<R>(&self, verb: impl FnOnce(&mut Inner, &mut Vec<Waker>) -> R) -> R {
+    pub(super) fn with<R>(&self, verb: impl FnOnce(&mut Inner, &mut Vec<Waker>) -> R) -> R {
         let mut woken = Vec::new();
         let (result, post) = {
             let mut inner = self.cell.lock();
@@ -292,7 +292,7 @@ impl Handle {
     }
 
     /// Tries something, and registers the task under the same lock if it has to wait.
-    fn poll<R>(
+    pub(super) fn poll<R>(
         &self,
         cx: &Context<'_>,
         interest: Interest,

@@ -93,7 +93,12 @@ impl Incoming {
     /// If the decision took longer than [`Config::connect_timeout`](crate::Config::connect_timeout), or a limit was
     /// reached meanwhile, the handle reports why it is closed.
     #[must_use]
-    pub fn accept(mut self) -> Handle {
+    pub fn accept(self) -> Handle {
+        self.accept_with(|_| ())
+    }
+
+    /// As [`accept`](Self::accept), with a connection that is made ready before it answers.
+    pub(super) fn accept_with(mut self, prepare: impl FnOnce(&mut Connection)) -> Handle {
         self.decided = true;
         let key = self.offer.key;
         let (cell, verdict) = match self.proved.take() {
@@ -104,6 +109,7 @@ impl Incoming {
                     self.lease.gauge(),
                     Connection::accept,
                 );
+                prepare(&mut cell.lock().conn);
                 (Arc::clone(&cell), Verdict::Accept(cell))
             }
         };

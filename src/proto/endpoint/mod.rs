@@ -35,6 +35,7 @@ mod listeners;
 mod mail;
 mod mailbox;
 mod meeting;
+mod messages;
 mod pool;
 mod punches;
 mod ready;

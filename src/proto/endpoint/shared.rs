@@ -50,11 +50,22 @@ impl Shared {
 
     /// Starts a connection as `dial` says. How it goes, [`Handle::poll_connected`] tells.
     pub fn dial(self: &Arc<Self>, peer: SocketAddr, dial: Dial) -> Handle {
+        self.dial_with(peer, dial, |_| ())
+    }
+
+    /// As [`dial`](Self::dial), with a connection that is made ready before it starts.
+    pub(super) fn dial_with(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        dial: Dial,
+        prepare: impl FnOnce(&mut Connection),
+    ) -> Handle {
         let lease = self.lease();
         let path = dial.path.or_else(|| self.lock().sockets.path_to(peer));
         let reachable = path.is_some();
         let path = path.unwrap_or(Path { socket: SocketId::new(0), peer });
-        let conn = Connection::connect(Arc::clone(&self.config), path);
+        let mut conn = Connection::connect(Arc::clone(&self.config), path);
+        prepare(&mut conn);
         let cell = Cell::new(path, conn, Clock::default(), &self.gauge);
         let open = Open { cell: Arc::clone(&cell), dial };
         let refusal = if reachable {

@@ -39,8 +39,8 @@ impl Messages {
     ///
     /// # Errors
     /// No room, too long, no such channel; the message is handed back.
-    pub fn send(&mut self, now: Instant, channel: u8, bytes: Bytes) -> Result<MessageId, SendError> {
-        self.outbox.push(now, channel, bytes)
+    pub fn send(&mut self, channel: u8, bytes: Bytes) -> Result<MessageId, SendError> {
+        self.outbox.push(channel, bytes)
     }
 
     /// Whether that channel would take a message.
@@ -92,7 +92,7 @@ impl Messages {
             received: arrived.received,
             bytes_received: arrived.bytes,
             outdated: arrived.outdated,
-            queue_bytes: u32::try_from(queue_bytes).unwrap_or(u32::MAX),
+            queue_bytes,
         })
     }
 
@@ -123,6 +123,11 @@ impl Messages {
         self.outbox.queued_bytes() + self.staged.bytes.len() + self.inbox.verdict_count() * RECEIPT
     }
 
+    /// It is that time now. Times to live and to wait for company count from when this is told first.
+    pub fn on_time(&mut self, now: Instant) {
+        self.outbox.on_time(now);
+    }
+
     /// When there is something to put into a packet; `None` if there is nothing. A full packet has `room` bytes.
     #[must_use]
     pub fn ready_at(&self, room: usize) -> Option<Instant> {
@@ -135,6 +140,7 @@ impl Messages {
     /// The next packet's payload of at most `room` bytes, composed now unless that was done before. It stays the same
     /// until it is [numbered](Self::on_numbered).
     pub fn stage(&mut self, now: Instant, room: usize) -> Option<&[u8]> {
+        self.on_time(now);
         if self.staged.bytes.is_empty() && self.ready_at(room).is_some_and(|at| at <= now) {
             while self.staged.bytes.len() + RECEIPT <= room
                 && let Some((mode, key, verdict)) = self.inbox.next_verdict()

@@ -28,8 +28,10 @@ pub(super) struct Outbox {
     has_budgets: bool,
     coalesce: Duration,
     queued_bytes: usize,
-    /// Since when something waits, unless everything waits for budgets.
+    /// Since when something waits, as far as that is known.
     waiting_since: Option<Instant>,
+    /// Messages were taken since the time was last told.
+    unstamped: bool,
     next_id: u64,
     receipts: VecDeque<Receipt>,
     flush: bool,
@@ -51,7 +53,9 @@ struct OutChannel {
     config: ChannelConfig,
     group: u8,
     queue: VecDeque<Queued>,
-    queued_bytes: usize,
+    queued_bytes: u32,
+    /// How many of the queue are known to the clock, if their time to live is limited.
+    stamped: u32,
     /// Bytes of the first message that are sent already.
     progress: u32,
     /// Number of the next message.
@@ -117,41 +121,54 @@ impl Outbox {
             coalesce: config.coalesce,
             queued_bytes: 0,
             waiting_since: None,
+            unstamped: false,
             next_id: 0,
             receipts: VecDeque::new(),
             flush: false,
         }
     }
 
-    /// Takes a message.
-    pub(super) fn push(&mut self, now: Instant, channel: u8, bytes: Bytes) -> Result<MessageId, SendError> {
+    /// Takes a message. When that was, [`on_time`](Self::on_time) tells.
+    pub(super) fn push(&mut self, channel: u8, bytes: Bytes) -> Result<MessageId, SendError> {
         let Some(out) = self.channels.get_mut(usize::from(channel)) else {
             return Err(SendError::NoSuchChannel(bytes));
         };
         if bytes.len() > self.max_message as usize {
             return Err(SendError::TooLong(bytes));
         }
-        if out.queued_bytes >= out.config.queue_bytes as usize {
+        if out.queued_bytes >= out.config.queue_bytes {
             return Err(SendError::Full(bytes));
         }
         let id = MessageId(self.next_id);
         self.next_id += 1;
         let cost = bytes.len() + QUEUED_COST;
-        out.queued_bytes += cost;
+        out.queued_bytes += cost as u32;
         self.queued_bytes += cost;
         out.counters.queued += 1;
         if out.queue.is_empty() {
             self.groups[usize::from(out.group)].busy += 1;
         }
-        let until = out.config.time_to_live.map(|time| now + time);
-        out.queue.push_back(Queued { id, bytes, until });
-        self.waiting_since.get_or_insert(now);
+        out.queue.push_back(Queued { id, bytes, until: None });
+        self.unstamped = true;
         Ok(id)
+    }
+
+    /// It is that time now: what was taken since the last time was taken now.
+    pub(super) fn on_time(&mut self, now: Instant) {
+        if !std::mem::take(&mut self.unstamped) {
+            return;
+        }
+        self.waiting_since.get_or_insert(now);
+        for channel in &mut self.channels {
+            let Some(time) = channel.config.time_to_live else { continue };
+            channel.queue.range_mut(channel.stamped as usize..).for_each(|queued| queued.until = Some(now + time));
+            channel.stamped = channel.queue.len() as u32;
+        }
     }
 
     pub(super) fn has_room(&self, channel: u8) -> bool {
         let channel = self.channels.get(usize::from(channel));
-        channel.is_some_and(|channel| channel.queued_bytes < channel.config.queue_bytes as usize)
+        channel.is_some_and(|channel| channel.queued_bytes < channel.config.queue_bytes)
     }
 
     /// Bytes that wait, with what it costs to keep them.
@@ -159,7 +176,7 @@ impl Outbox {
         self.queued_bytes
     }
 
-    pub(super) fn channel_queued_bytes(&self, channel: usize) -> Option<usize> {
+    pub(super) fn channel_queued_bytes(&self, channel: usize) -> Option<u32> {
         self.channels.get(channel).map(|channel| channel.queued_bytes)
     }
 
@@ -195,6 +212,7 @@ impl Outbox {
         for channel in &mut self.channels {
             channel.queue = VecDeque::new();
             channel.queued_bytes = 0;
+            channel.stamped = 0;
             channel.progress = 0;
             channel.split.clear();
         }
@@ -418,6 +436,7 @@ impl OutChannel {
             group,
             queue: VecDeque::new(),
             queued_bytes: 0,
+            stamped: 0,
             progress: 0,
             next: 0,
             deficit: 0,
@@ -477,8 +496,9 @@ impl OutChannel {
 
     fn pop(&mut self) -> usize {
         let Some(first) = self.queue.pop_front() else { return 0 };
+        self.stamped = self.stamped.saturating_sub(1);
         let cost = first.bytes.len() + QUEUED_COST;
-        self.queued_bytes -= cost;
+        self.queued_bytes -= cost as u32;
         cost
     }
 }

@@ -50,6 +50,8 @@ pub struct Own<'a> {
     pub service: Option<Service>,
     /// Which of several attempts to meet this belongs to.
     pub session: Option<Session>,
+    /// Packets carry messages: of which version, on how many channels, with a digest of what those promise.
+    pub messages: Option<[u8; 4]>,
 }
 
 /// The types of fields. New ones are added here, and in `take`, `len` and `put`.
@@ -66,6 +68,7 @@ mod kind {
     pub(super) const CLOSE_REASON: u8 = 9;
     pub(super) const SERVICE: u8 = 10;
     pub(super) const SESSION: u8 = 11;
+    pub(super) const MESSAGES: u8 = 12;
     /// From here on a field must be understood.
     pub(super) const CRITICAL: u8 = 0x80;
 }
@@ -115,6 +118,7 @@ impl<'a> Own<'a> {
             kind::CLOSE_REASON => first(&mut self.close_reason, OwnReason::decode(value)),
             kind::SERVICE => first(&mut self.service, Service::new(value).ok()),
             kind::SESSION => first(&mut self.session, value.try_into().ok().map(Session::new)),
+            kind::MESSAGES => first(&mut self.messages, value.try_into().ok()),
             _ => {}
         }
     }
@@ -135,7 +139,12 @@ impl<'a> Own<'a> {
         let observed = self.observed.map_or(0, |addr| 2 + observed::len(addr));
         let reason = self.close_reason.map_or(0, |reason| 4 + reason.text().len());
         let service = self.service.map_or(0, |service| 2 + service.as_bytes().len());
-        numbers + observed + reason + service + self.session.map_or(0, |_| 18)
+        numbers
+            + observed
+            + reason
+            + service
+            + self.session.map_or(0, |_| 18)
+            + self.messages.map_or(0, |_| 6)
     }
 
     /// Bytes that [`encode`](Self::encode) writes: at least four, at least `pad_to`, a multiple of four.
@@ -199,6 +208,9 @@ impl<'a> Own<'a> {
         }
         if let Some(session) = self.session {
             put_field(out, kind::SESSION, &session.to_bytes());
+        }
+        if let Some(messages) = &self.messages {
+            put_field(out, kind::MESSAGES, messages);
         }
     }
 }

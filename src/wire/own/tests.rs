@@ -25,6 +25,7 @@ fn full() -> Own<'static> {
         close_reason: Some(OwnReason::new(9, "because")),
         service: Some(Service::new("chat/1").unwrap()),
         session: Some(Session::new([11; 16])),
+        messages: Some([1, 2, 3, 4]),
     }
 }
 

@@ -74,7 +74,7 @@ fn every_promise_is_kept_for_every_message() {
         let channel = &mut channels[usize::from(index)];
         let bytes = numbered(&mut pair.rng, channel.sent);
         let now = pair.instant();
-        if let Ok(id) = pair.ends[0].messages.send(now, index, bytes) {
+        if let Ok(id) = pair.ends[0].messages.send(index, bytes) {
             channel.ids.insert(id, channel.sent);
             channel.sent += 1;
         }
@@ -123,7 +123,7 @@ fn p2_p3_messages_of_every_size_arrive_and_only_then_count_as_delivered() {
         let config = MessageConfig::default();
         let mut pair = Pair::new(&config, Weather { loss: 0.05, ..Weather::default() }, len as u64);
         pair.ends[1].limit = 4 << 20;
-        let id = pair.ends[0].messages.send(Instant::ZERO, 2, vec![7; len].into()).unwrap();
+        let id = pair.ends[0].messages.send(2, vec![7; len].into()).unwrap();
         let mut arrived = false;
         for _ in 0..60_000 {
             pair.step();
@@ -152,7 +152,7 @@ fn one_lost_packet_delays_no_message_of_another_channel() {
         // The third packet of channel 0 is lost, once.
         pair.weather.loss = if round == 6 { 1.0 } else { 0.0 };
         let channel = (round % 2) as u8;
-        pair.ends[0].messages.send(now, channel, Bytes::copy_from_slice(&pair.now.to_be_bytes())).unwrap();
+        pair.ends[0].messages.send(channel, Bytes::copy_from_slice(&pair.now.to_be_bytes())).unwrap();
         pair.step();
         while let Some(Message { channel, bytes }) = pair.ends[1].messages.receive() {
             let sent = u64::from_be_bytes(bytes[..].try_into().unwrap());
@@ -170,7 +170,7 @@ fn p1_a_long_outage_both_ways_heals_by_itself() {
     for number in 0..10_000u32 {
         let now = pair.instant();
         for end in &mut pair.ends {
-            end.messages.send(now, 3, Bytes::copy_from_slice(&number.to_be_bytes())).unwrap();
+            end.messages.send(3, Bytes::copy_from_slice(&number.to_be_bytes())).unwrap();
         }
         pair.step();
     }

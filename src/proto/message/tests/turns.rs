@@ -19,7 +19,7 @@ fn sent(messages: &Messages, channel: u8) -> u64 {
 
 fn fill(messages: &mut Messages, channel: u8, count: usize, len: usize) {
     for _ in 0..count {
-        messages.send(Instant::ZERO, channel, vec![0; len].into()).unwrap();
+        messages.send(channel, vec![0; len].into()).unwrap();
     }
 }
 
@@ -37,12 +37,13 @@ fn with_coalescing_they_wait_for_company_but_not_longer_and_not_after_a_flush() 
     let delay = Duration::from_millis(16);
     let mut messages = Messages::new(&MessageConfig::default().coalesce(delay));
     let at = |millis| Instant::ZERO + Duration::from_millis(millis);
-    messages.send(at(1), 2, "a".into()).unwrap();
+    messages.send(2, "a".into()).unwrap();
+    messages.on_time(at(1));
     assert_eq!(messages.ready_at(ROOM), Some(at(17)));
     assert!(packets(&mut messages, at(16), 9).is_empty());
-    messages.send(at(16), 2, "b".into()).unwrap();
+    messages.send(2, "b".into()).unwrap();
     assert_eq!(packets(&mut messages, at(17), 9), [16]);
-    messages.send(at(20), 2, "c".into()).unwrap();
+    messages.send(2, "c".into()).unwrap();
     messages.flush();
     assert_eq!(packets(&mut messages, at(20), 9), [8]);
     fill(&mut messages, 2, 2, 700);
@@ -112,11 +113,11 @@ fn what_is_too_old_and_what_is_overtaken_before_it_was_sent_is_dropped_and_said(
     let mortal = ChannelConfig::new(Mode::ReliableUnordered).time_to_live(Some(Duration::from_millis(100)));
     let state = ChannelConfig::new(Mode::UnreliableSequenced);
     let mut messages = Messages::new(&MessageConfig::new([mortal, state]));
-    let ids: Vec<MessageId> =
-        (0..3).map(|_| messages.send(Instant::ZERO, 1, "state".into()).unwrap()).collect();
-    let old = messages.send(Instant::ZERO, 0, "old".into()).unwrap();
+    let ids: Vec<MessageId> = (0..3).map(|_| messages.send(1, "state".into()).unwrap()).collect();
+    let old = messages.send(0, "old".into()).unwrap();
+    messages.on_time(Instant::ZERO);
     let now = Instant::ZERO + Duration::from_millis(101);
-    messages.send(now, 0, "new".into()).unwrap();
+    messages.send(0, "new".into()).unwrap();
     packets(&mut messages, now, 9);
     let receipts: Vec<_> =
         std::iter::from_fn(|| messages.next_receipt()).map(|receipt| (receipt.id, receipt.fate)).collect();
@@ -129,12 +130,12 @@ fn a_full_queue_is_room_later_and_never_a_loss() {
     let channel = ChannelConfig::new(Mode::ReliableOrdered).queue_bytes(1024);
     let mut messages = Messages::new(&MessageConfig::new([channel]).max_message(4000));
     while messages.can_send(0) {
-        messages.send(Instant::ZERO, 0, vec![1; 100].into()).unwrap();
+        messages.send(0, vec![1; 100].into()).unwrap();
     }
-    assert_eq!(messages.send(Instant::ZERO, 0, "x".into()), Err(SendError::Full("x".into())));
-    assert_eq!(messages.send(Instant::ZERO, 1, "x".into()), Err(SendError::NoSuchChannel("x".into())));
+    assert_eq!(messages.send(0, "x".into()), Err(SendError::Full("x".into())));
+    assert_eq!(messages.send(1, "x".into()), Err(SendError::NoSuchChannel("x".into())));
     let long = Bytes::from(vec![1; 4001]);
-    assert_eq!(messages.send(Instant::ZERO, 0, long.clone()), Err(SendError::TooLong(long)));
+    assert_eq!(messages.send(0, long.clone()), Err(SendError::TooLong(long)));
     packets(&mut messages, Instant::ZERO, 1);
     assert!(messages.can_send(0));
 }

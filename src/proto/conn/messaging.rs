@@ -1,0 +1,316 @@
+//! Message mode: what a packet carries is composed of messages, not cut from a stream.
+//!
+//! The sending half still has the bytes of every packet until it is acknowledged, and the receiving half still counts
+//! numbers; they see payloads without a meaning. Three things differ. A packet is composed when it may leave, and is
+//! then cut as it is. One that is lost is sent again with what is [still wanted](crate::proto::message) of it. And what
+//! arrives goes to the messages at once, in order or not, while the receiving half keeps empty payloads.
+
+use bytes::Bytes;
+
+use super::timers::expired;
+use super::{Connection, Events};
+use crate::error::CloseReason;
+use crate::proto::message::{
+    ChannelStats, Message, MessageConfig, MessageId, MessageStats, Messages, Receipt, SendError,
+};
+use crate::proto::recv::Inserted;
+use crate::proto::send::SegmentRef;
+use crate::time::Instant;
+use crate::wire::{Packet, Sack, SeqNr};
+
+/// Messages of a connection, and what both ends have said about them.
+#[derive(Debug)]
+pub(super) struct Messaging {
+    messages: Messages,
+    agreement: [u8; 4],
+    /// The other end has said the same.
+    agreed: bool,
+    /// The application has ended our direction; the end follows the last message.
+    finishing: bool,
+    /// When messages want to be looked at again.
+    timer: Option<Instant>,
+    /// The payload of a packet before, and in its second version.
+    before: Vec<u8>,
+    again: Vec<u8>,
+}
+
+impl Connection {
+    /// Packets will carry messages, if the peer agrees; to be called before anything else.
+    pub fn use_messages(&mut self, config: &MessageConfig) {
+        debug_assert_eq!(self.send.queued_bytes(), 0, "a stream does not become messages");
+        self.messaging = Some(Box::new(Messaging {
+            messages: Messages::new(config),
+            agreement: config.agreement(),
+            agreed: self.role == super::Role::Acceptor,
+            finishing: false,
+            timer: None,
+            before: Vec::new(),
+            again: Vec::new(),
+        }));
+    }
+
+    /// Whether packets carry messages.
+    #[must_use]
+    pub const fn has_messages(&self) -> bool {
+        self.messaging.is_some()
+    }
+
+    /// What both ends have to say about messages.
+    pub(super) fn agreement(&self) -> Option<[u8; 4]> {
+        self.messaging.as_ref().map(|messaging| messaging.agreement)
+    }
+
+    /// The answer to our SYN says this about messages.
+    pub(super) fn on_agreement(&mut self, said: Option<[u8; 4]>) {
+        let Some(messaging) = &mut self.messaging else { return };
+        messaging.agreed = said == Some(messaging.agreement);
+        if !messaging.agreed {
+            self.close_with_reset(CloseReason::NoMessages);
+        }
+    }
+}
+
+/// The application's verbs.
+impl Connection {
+    /// Takes a message to be sent.
+    ///
+    /// # Errors
+    /// The reason if the connection is over, and the message; or why the message was not taken.
+    pub fn send_message(&mut self, channel: u8, bytes: Bytes) -> Result<MessageId, MessageRefusal> {
+        if let Some(reason) = self.close_reason {
+            return Err(MessageRefusal::Closed(reason, bytes));
+        }
+        match &mut self.messaging {
+            Some(messaging) if !messaging.finishing => {
+                messaging.messages.send(channel, bytes).map_err(MessageRefusal::NotTaken)
+            }
+            _ => Err(MessageRefusal::Finished(bytes)),
+        }
+    }
+
+    /// Whether that channel would take a message.
+    #[must_use]
+    pub fn can_send_message(&self, channel: u8) -> bool {
+        self.messaging.as_ref().is_some_and(|messaging| messaging.messages.can_send(channel))
+    }
+
+    /// The next message that arrived.
+    pub fn receive_message(&mut self) -> Option<Message> {
+        let message = self.messaging.as_mut()?.messages.receive()?;
+        if self.window_update_due() {
+            self.acks.demand();
+            self.wishes.service = true;
+        }
+        Some(message)
+    }
+
+    /// Whether no more messages will arrive: the peer has finished and everything was taken, or the connection is over.
+    #[must_use]
+    pub fn is_out_of_messages(&self) -> bool {
+        let has_more = self.messaging.as_ref().is_some_and(|messaging| messaging.messages.has_messages());
+        !has_more && (self.recv.is_finished() || self.close_reason.is_some())
+    }
+
+    /// The next thing that became known about a message that was sent.
+    pub fn next_receipt(&mut self) -> Option<Receipt> {
+        self.messaging.as_mut()?.messages.next_receipt()
+    }
+
+    /// What is queued leaves without waiting for more.
+    pub fn flush_messages(&mut self) {
+        if let Some(messaging) = &mut self.messaging {
+            messaging.messages.flush();
+            self.wishes.service = true;
+        }
+    }
+
+    /// Numbers about messages; `None` for a stream.
+    #[must_use]
+    pub fn message_stats(&self) -> Option<MessageStats> {
+        let stats = self.messaging.as_ref()?.messages.stats();
+        let round_trip = self.rtt.smoothed().unwrap_or_default().as_secs_f64().max(0.000_001);
+        let bandwidth = f64::from(self.congestion.window()) / round_trip;
+        let wait = stats.queue_bytes as f64 / bandwidth.max(1.0);
+        let lost = self.counters.packets_lost.saturating_mul(1000) / self.counters.packets_sent.max(1);
+        Some(MessageStats {
+            queue_time: std::time::Duration::try_from_secs_f64(wait).ok(),
+            bandwidth: bandwidth as u64,
+            loss_per_mille: u16::try_from(lost.min(1000)).unwrap_or(1000),
+            ..stats
+        })
+    }
+
+    /// Numbers about one channel.
+    #[must_use]
+    pub fn channel_stats(&self, channel: u8) -> Option<ChannelStats> {
+        self.messaging.as_ref()?.messages.channel_stats(channel)
+    }
+}
+
+/// Why a message was not taken by a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessageRefusal {
+    /// The connection is over.
+    Closed(CloseReason, Bytes),
+    /// Our direction has been ended, or the connection carries a stream.
+    Finished(Bytes),
+    /// It does not fit.
+    NotTaken(SendError),
+}
+
+/// Sending.
+impl Connection {
+    /// Bytes that wait to be sent for the first time.
+    pub(super) fn unsent_bytes(&self) -> usize {
+        let messages = self.messaging.as_ref().filter(|messaging| messaging.agreed);
+        self.send.unsent_bytes() + messages.map_or(0, |messaging| messaging.messages.unsent_bytes())
+    }
+
+    /// Has the next packet ready, if there is something to put into it: all that the sending half has not sent is then
+    /// one packet.
+    pub(super) fn stage(&mut self, now: Instant) {
+        let room = self.payload_room();
+        let Some(messaging) = &mut self.messaging else { return };
+        messaging.messages.on_time(now);
+        if !messaging.agreed || self.send.unsent_bytes() > 0 || self.send.free_bytes() < room.into() {
+            return;
+        }
+        if let Some(payload) = messaging.messages.stage(now, room.into()) {
+            let taken = self.send.write(payload);
+            debug_assert_eq!(taken, payload.len(), "there was room");
+            messaging.messages.on_numbered();
+            self.events |= Events::WRITABLE;
+        } else if messaging.finishing && messaging.messages.unsent_bytes() == 0 {
+            self.send.finish();
+        }
+    }
+
+    /// Our direction ends after the last message. Returns whether there are messages at all.
+    pub(super) fn finish_messages(&mut self) -> bool {
+        let Some(messaging) = &mut self.messaging else { return false };
+        messaging.finishing = true;
+        true
+    }
+
+    /// The end was given its number.
+    pub(super) fn on_end_numbered(&mut self) {
+        if let Some(messaging) = &mut self.messaging {
+            messaging.messages.on_numbered_without();
+        }
+    }
+
+    /// What a packet that is sent again carries now, in `Messaging::again`. Returns its length; `None` if it carries
+    /// what it always did.
+    pub(super) fn second_version(&mut self, segment: &SegmentRef) -> Option<usize> {
+        let messaging = self.messaging.as_mut().filter(|_| segment.is_retransmission())?;
+        let place = segment.seq.distance_from(self.send.last_acked().next());
+        messaging.before.resize(segment.len.into(), 0);
+        self.send.fill(segment, &mut messaging.before);
+        messaging.again.clear();
+        let place = usize::try_from(place).ok()?;
+        messaging.messages.compose_again(place, &messaging.before, &mut messaging.again);
+        self.events |= Events::RECEIPTS;
+        Some(messaging.again.len())
+    }
+
+    /// Writes the payload of a packet.
+    pub(super) fn fill(&self, segment: &SegmentRef, out: &mut [u8]) {
+        match &self.messaging {
+            Some(messaging) if segment.is_retransmission() => out.copy_from_slice(&messaging.again),
+            _ => self.send.fill(segment, out),
+        }
+    }
+
+    /// An acknowledgement was applied; before it, everything up to `before` was acknowledged.
+    pub(super) fn on_packets_acked(&mut self, before: SeqNr, ack: SeqNr, sack: Option<Sack<'_>>) {
+        let Some(messaging) = &mut self.messaging else { return };
+        let first = self.send.last_acked().next();
+        let advance = first.distance_from(before.next());
+        messaging.messages.on_acknowledged(usize::try_from(advance).unwrap_or(0));
+        for seq in sack.into_iter().flat_map(|sack| sack.received(ack)) {
+            if let Ok(place) = usize::try_from(seq.distance_from(first))
+                && place < self.send.outstanding()
+            {
+                messaging.messages.on_reported(place);
+            }
+        }
+        if messaging.messages.has_receipts() {
+            self.events |= Events::RECEIPTS;
+        }
+    }
+
+    /// Nothing more can leave now: when may more?
+    pub(super) fn arm_messages(&mut self, now: Instant) {
+        let room = self.payload_max().into();
+        let Some(messaging) = &mut self.messaging else { return };
+        let ready = messaging.messages.ready_at(room).filter(|at| *at > now);
+        messaging.timer = [ready, messaging.messages.next_expiry()].into_iter().flatten().min();
+    }
+
+    /// When messages want to be looked at again.
+    pub(super) fn messages_deadline(&self) -> Option<Instant> {
+        self.messaging.as_ref()?.timer
+    }
+
+    pub(super) fn on_messages_timeout(&mut self, now: Instant) {
+        if let Some(messaging) = &mut self.messaging
+            && expired(&mut messaging.timer, now)
+        {
+            messaging.messages.expire(now);
+        }
+    }
+}
+
+/// Receiving.
+impl Connection {
+    /// A packet with messages. They are handed up now, whatever came before it.
+    pub(super) fn insert_messages(&mut self, now: Instant, packet: &Packet<'_>) -> Inserted {
+        let (seq, payload) = (packet.header.seq, packet.payload);
+        let ahead = seq.distance_from(self.recv.cumulative());
+        // What closes a gap has room of its own: everything else waits for it.
+        let limit = self.recv.limit() + if ahead == 1 { self.recv.limit() / 16 } else { 0 };
+        let Some(messaging) = &mut self.messaging else { return Inserted::Refused };
+        if ahead > 0 && !messaging.messages.admits(payload, limit) {
+            return Inserted::Refused;
+        }
+        let inserted = match self.recv.insert(seq, &[]) {
+            Inserted::InOrder { filled_gap, .. } => Inserted::InOrder { bytes: payload.len(), filled_gap },
+            Inserted::Held => {
+                self.counters.bytes_received += payload.len() as u64;
+                Inserted::Held
+            }
+            other => return other,
+        };
+        messaging.messages.accept(now, payload);
+        if self.wishes.detached {
+            messaging.messages.discard();
+        }
+        self.events |= Events::READABLE | Events::RECEIPTS;
+        inserted
+    }
+
+    /// Bytes that the peer may still send.
+    pub(super) fn window(&self) -> u32 {
+        let held = self.messaging.as_ref().map_or(0, |messaging| messaging.messages.held_bytes());
+        self.recv.window().saturating_sub(u32::try_from(held).unwrap_or(u32::MAX))
+    }
+
+    /// Bytes of memory that messages take.
+    pub(super) fn message_memory(&self) -> usize {
+        self.messaging.as_ref().map_or(0, |messaging| messaging.messages.memory_bytes())
+    }
+
+    /// The connection is over: what was not sent will not be.
+    pub(super) fn abandon_messages(&mut self) {
+        if let Some(messaging) = &mut self.messaging {
+            messaging.messages.abandon();
+        }
+    }
+
+    /// Nobody will take what arrives.
+    pub(super) fn discard_messages(&mut self) {
+        if let Some(messaging) = &mut self.messaging {
+            messaging.messages.discard();
+        }
+    }
+}
