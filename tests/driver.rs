@@ -138,6 +138,7 @@ fn every_kind(number: u64) -> Option<io::Error> {
         || ErrorKind::ConnectionRefused.into(),
         || ErrorKind::PermissionDenied.into(),
         || ErrorKind::NetworkUnreachable.into(),
+        || ErrorKind::HostUnreachable.into(),
         || io::Error::from_raw_os_error(EMSGSIZE),
         || io::Error::from_raw_os_error(ENOBUFS),
         || ErrorKind::ConnectionReset.into(),
