@@ -347,8 +347,8 @@ impl Endpoint {
 
     fn call(&mut self, now: Instant, live: &mut Live, path: Path) {
         let plan = live.punch.plan();
-        let (session, token) = (Some(plan.session), Some(plan.remote_token));
-        let dial = Dial { path: Some(path), session, token, ..Dial::default() };
+        let (session, token, service) = (Some(plan.session), Some(plan.remote_token), plan.service);
+        let dial = Dial { path: Some(path), service, session, token, ..Dial::default() };
         let conn = Connection::connect(Arc::clone(&self.config), path);
         let cell = Cell::new(path, conn, Clock::default(), self.shared.gauge());
         let key = self.open(now, &cell, &dial).ok().and_then(|()| cell.lock().key());
