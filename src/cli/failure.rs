@@ -16,6 +16,11 @@ impl Failure {
         Self { message: Some(message.to_string()) }
     }
 
+    /// One that has been told already, in another way.
+    pub(crate) const fn silent() -> Self {
+        Self { message: None }
+    }
+
     /// `context: error`, without the number that Rust appends to errors of the operating system.
     pub(crate) fn io(context: impl Display, error: &io::Error) -> Self {
         Self::new(format_args!("{context}: {}", plain(error)))

@@ -12,6 +12,7 @@ mod nat;
 mod noise;
 mod output;
 mod pipe;
+mod punch;
 mod quantity;
 mod rendezvous;
 mod signals;
@@ -41,6 +42,7 @@ enum Command {
     Decode(decode::Options),
     Nat(nat::Options),
     Rendezvous(rendezvous::Options),
+    Punch(punch::Options),
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure at run time, 2 wrong usage.\n\
@@ -68,6 +70,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Bench(options) => runtime()?.block_on(bench::run(options)),
         Command::Decode(options) => decode::run(&options),
         Command::Nat(options) => runtime()?.block_on(nat::run(options)),
+        Command::Punch(options) => runtime()?.block_on(punch::run(options)),
         Command::Rendezvous(options) => runtime()?.block_on(rendezvous::run(options)),
     }
 }

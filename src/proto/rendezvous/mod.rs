@@ -15,12 +15,15 @@
 //!    ├─ RESULT ─────────────────────▶│◀───────────────────── RESULT ─┤
 //! ```
 //!
-//! [`server`] is the machine of the one in the middle, [`Client`] that of the others. Both are pure: bytes in, bytes out, time as an argument.
+//! [`server`] is the machine of the one in the middle, [`Client`] that of the others. Both are pure: bytes in, bytes out, time as an
+//! argument. An [`Agent`] joins a client to streams and to ways to peers; a [`Meeting`] is one for two.
 
+mod agent;
 mod client;
 mod rate;
 pub mod server;
 
+pub use agent::{Agent, AgentConfig, AgentEvent, Meeting, Met, RendezvousError, ServerAddr};
 pub use client::{Client, ClientEvent, Loss};
 pub use rate::Rate;
 

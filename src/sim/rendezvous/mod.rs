@@ -1,7 +1,11 @@
-//! A rendezvous server that lives on a simulated host.
+//! A rendezvous server that lives on a simulated host, and peers who meet by way of it.
+
+mod client;
 
 #[cfg(test)]
 mod tests;
+
+pub use client::RendezvousClient;
 
 use super::resident::{Home, Resident};
 use crate::proto::rendezvous::server::{Desk, Server, ServerConfig, ServerStats};

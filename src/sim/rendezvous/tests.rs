@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::*;
 use crate::Config;
 use crate::proto::endpoint::Handle;
-use crate::proto::rendezvous::{Client, ClientEvent};
-use crate::sim::{HostId, Line, Link, Strike, World};
+use crate::proto::punch::{PunchError, PunchReport};
+use crate::proto::rendezvous::{AgentConfig, Client, ClientEvent, ServerAddr};
+use crate::sim::{FlowId, HostId, Line, Link, Nat, Place, Side, Size, Strike, Traffic, World};
 use crate::wire::rendezvous::{Join, JoinFlags, Outcome, Punched, RoomId, WantedRole};
 use crate::wire::{NatClass, Token};
 
@@ -142,4 +143,85 @@ fn a_server_that_begins_anew_is_found_again() {
     world.run_for(Duration::from_secs(5));
     let stats = world.resident::<RendezvousServer>(server).unwrap().stats();
     assert!(stats.clients == 2 && stats.joins >= 2, "both have come again: {stats:?}");
+}
+
+/// Two behind boxes of these kinds, who meet by way of a server on the backbone.
+fn meet(seed: u64, boxes: [Nat; 2], link: Link) -> (World, [HostId; 2], FlowId) {
+    let (world, _, hosts, flow) = meet_at(seed, boxes, link);
+    (world, hosts, flow)
+}
+
+/// The same, and where the server is.
+fn meet_at(seed: u64, boxes: [Nat; 2], link: Link) -> (World, HostId, [HostId; 2], FlowId) {
+    let mut world = World::new(seed);
+    let place = Place::internet().port(7171).second_port(7172);
+    let server = world.host_at(place, Config::default(), link.clone());
+    world.reside(
+        server,
+        RendezvousServer::new(ServerConfig { mixed_scopes: true, ..ServerConfig::default() }),
+    );
+    let addr = world.addr(server);
+    let hosts = boxes.map(|nat| {
+        let nat = world.nat(nat, Link::perfect());
+        world.host_at(Place::behind(nat), Config::default(), link.clone())
+    });
+    let flow = world.flow(hosts[0], hosts[1]);
+    let traffic = Traffic::echo(Size::kib(100));
+    for (number, (host, side)) in (1u8..).zip(hosts.into_iter().zip(Side::BOTH)) {
+        let hosts = world.addrs(host).collect();
+        let servers = vec![ServerAddr::from(addr)];
+        let config = AgentConfig { hosts, ..AgentConfig::new(servers, RoomId::from_name("lagoon")) };
+        let seed = [number.wrapping_add(u8::try_from(seed % 251).unwrap()); 32];
+        world.reside(host, RendezvousClient::new(config, side, flow, &traffic, seed));
+    }
+    (world, server, hosts, flow)
+}
+
+fn outcomes(world: &World, hosts: [HostId; 2]) -> [Option<Result<PunchReport, PunchError>>; 2] {
+    hosts.map(|host| world.resident::<RendezvousClient>(host).unwrap().outcome().cloned())
+}
+
+#[test]
+fn two_behind_boxes_meet_by_way_of_the_server() {
+    type Make = fn() -> Nat;
+    let kinds: [(&str, Make); 4] = [
+        ("full cone", Nat::full_cone),
+        ("port restricted", Nat::port_restricted),
+        ("linux", Nat::linux),
+        ("symmetric", Nat::symmetric),
+    ];
+    for (first, make_first) in kinds {
+        for (second, make_second) in kinds {
+            if first == "symmetric" && second == first {
+                continue;
+            }
+            let link = Link::perfect().delay(Duration::from_millis(20)).loss(Strike::random(0.01));
+            let (mut world, hosts, flow) = meet(3, [make_first(), make_second()], link);
+            let done = world.run_until(|world| world.is_done(flow), Duration::from_secs(60));
+            let outcomes = outcomes(&world, hosts);
+            assert!(done.is_ok(), "{first} and {second}: {outcomes:?}");
+            assert!(outcomes.iter().all(|outcome| matches!(outcome, Some(Ok(_)))), "{first} and {second}");
+        }
+    }
+}
+
+#[test]
+fn two_that_cannot_meet_are_told_why() {
+    let link = Link::perfect().delay(Duration::from_millis(20));
+    let (mut world, hosts, _) = meet(5, [Nat::symmetric(), Nat::symmetric()], link);
+    let told = |world: &World| outcomes(world, hosts).iter().all(Option::is_some);
+    world.run_until(told, Duration::from_secs(30)).unwrap();
+    for outcome in outcomes(&world, hosts) {
+        assert!(matches!(outcome, Some(Err(PunchError::BothSymmetric(_)))), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_meeting_survives_the_end_of_the_server() {
+    let link = Link::perfect().delay(Duration::from_millis(20));
+    let (mut world, server, hosts, flow) = meet_at(6, [Nat::port_restricted(), Nat::linux()], link);
+    world.run_for(Duration::from_millis(70));
+    world.tell(server, RendezvousServer::restart);
+    world.run_until(|world| world.is_done(flow), Duration::from_secs(60)).unwrap();
+    assert!(outcomes(&world, hosts).iter().all(|outcome| matches!(outcome, Some(Ok(_)))));
 }

@@ -1,7 +1,7 @@
 //! A client's side of the conversation with one server, about one room.
 //!
 //! A pure machine: the stream's bytes go in and out, time is an argument, and what has happened comes out as
-//! [`ClientEvent`]s. It knows no server's address, opens no stream and no way to a peer: the agent
+//! [`ClientEvent`]s. It knows no server's address, opens no stream and no way to a peer: [`Agent`](super::Agent)
 //! joins it to those.
 
 #[cfg(test)]

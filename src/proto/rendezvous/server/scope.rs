@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn n05_addresses_of_a_local_network_stay_in_it() {
+    fn n12_addresses_of_a_local_network_stay_in_it() {
         let claims = [(Host, "192.168.1.7:6881"), (Host, "[2001:db8:0:1::7]:6881")];
         let seen = ["192.0.2.1:4000", "[2001:db8:0:1::1]:4000"];
         assert_eq!(told(&seen, &claims, &["192.0.2.1:4100"]).0.len(), 4, "behind the same address");
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(apart, ["reflexive 192.0.2.1:4000", "reflexive [2001:db8:0:1::1]:4000"]);
         assert_eq!(told(&seen, &claims, &["[2001:db8:0:1::9]:4100"]).0.len(), 4, "in the same /64");
         assert_eq!(told(&seen, &claims, &["[2001:db8:0:2::9]:4100"]).0.len(), 2);
-        eprintln!("n05 bound=0 private addresses passed on measured=0");
+        eprintln!("n12 bound=0 private addresses passed on measured=0");
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn guesses(hall: &mut Hall, addrs: &[&str], secs: u64) -> u64 {
 }
 
 #[test]
-fn n11_guessing_rooms_is_slow_however_many_streams_one_has() {
+fn n09_guessing_rooms_is_slow_however_many_streams_one_has() {
     let mut hall = Hall::new();
     let alone = guesses(&mut hall, &["192.0.2.1:4000"], 600);
     let mut hall = Hall::new();
@@ -68,14 +68,14 @@ fn n11_guessing_rooms_is_slow_however_many_streams_one_has() {
     let addrs: Vec<&str> = addrs.iter().map(String::as_str).collect();
     let together = guesses(&mut hall, &addrs, 600);
     eprintln!(
-        "n11 bound=1264 guesses in 10 minutes from one address measured={alone} alone, {together} together"
+        "n09 bound=1264 guesses in 10 minutes from one address measured={alone} alone, {together} together"
     );
     assert!((250..=1264).contains(&alone), "{alone}");
     assert!((1200..=1264).contains(&together), "{together}");
 }
 
 #[test]
-fn n11_leaving_and_coming_again_brings_no_more_guesses() {
+fn n09_leaving_and_coming_again_brings_no_more_guesses() {
     let mut hall = Hall::new();
     let mut measured = 0;
     for _ in 0..1000 {
@@ -88,12 +88,12 @@ fn n11_leaving_and_coming_again_brings_no_more_guesses() {
         hall.server.depart(hall.now, hall.ids[who]);
         measured += hall.server.stats().joins - before;
     }
-    eprintln!("n11 bound=64 guesses at once measured={measured}");
+    eprintln!("n09 bound=64 guesses at once measured={measured}");
     assert_eq!(measured, 64);
 }
 
 #[test]
-fn n06_requests_are_limited_per_client_and_per_address() {
+fn n05_requests_are_limited_per_client_and_per_address() {
     let mut hall = Hall::new();
     let config = hall.server.config().clone();
     let mut begun = 0;
@@ -123,12 +123,12 @@ fn n06_requests_are_limited_per_client_and_per_address() {
         hall.pass(Duration::from_secs(1), &[]);
     }
     let bound = config.rendezvous_per_address.per_minute + config.rendezvous_per_address.burst;
-    eprintln!("n06 bound={bound} meetings in a minute from one address measured={begun}");
+    eprintln!("n05 bound={bound} meetings in a minute from one address measured={begun}");
     assert!((bound - 10..=bound).contains(&begun), "{begun} of {bound}");
 }
 
 #[test]
-fn n06_one_pair_has_one_meeting_at_a_time() {
+fn n05_one_pair_has_one_meeting_at_a_time() {
     let mut hall = Hall::new();
     let ([one, other], _) = hall.connected("192.0.2.1:4000", "203.0.113.1:5000");
     let handle = hall.server.guests.get(hall.ids[other].0).unwrap().seats[0].handle;
@@ -138,18 +138,18 @@ fn n06_one_pair_has_one_meeting_at_a_time() {
     hall.pass(Duration::from_secs(21), &[one, other]);
     hall.say(one, &rendezvous(handle));
     assert!(matches!(hall.hear(other)[..], [Message::Connect(_)]), "forgotten after its time");
-    eprintln!("n06 bound=1 meeting of a pair measured={}", hall.server.stats().meetings);
+    eprintln!("n05 bound=1 meeting of a pair measured={}", hall.server.stats().meetings);
 }
 
 #[test]
-fn n12_there_are_no_more_clients_than_there_may_be() {
+fn n10_there_are_no_more_clients_than_there_may_be() {
     let mut hall = Hall::with(ServerConfig { clients: 100, ..ServerConfig::default() });
     let from = |hall: &mut Hall, net: u8| {
         (0..200).filter(|port| hall.try_arrive(&format!("192.0.{net}.1:{}", 4000 + port)).is_ok()).count()
     };
     let one = from(&mut hall, 1);
     let two = from(&mut hall, 2);
-    eprintln!("n12 bound=64 clients per address, 100 in all measured={one}, {}", one + two);
+    eprintln!("n10 bound=64 clients per address, 100 in all measured={one}, {}", one + two);
     assert_eq!((one, two), (64, 36));
     assert_eq!(hall.try_arrive("[2001:db8::1]:1"), Err(Turned::Full));
     let mut hall = Hall::new();
@@ -159,7 +159,7 @@ fn n12_there_are_no_more_clients_than_there_may_be() {
 }
 
 #[test]
-fn n12_who_talks_too_much_is_sent_away() {
+fn n10_who_talks_too_much_is_sent_away() {
     let mut hall = Hall::new();
     let (victim, _) = hall.member("192.0.2.2:4000", "harbour");
     let talker = hall.guest("192.0.2.1:4000");
@@ -168,14 +168,14 @@ fn n12_who_talks_too_much_is_sent_away() {
     hall.send(talker, &flood);
     let answers = hall.hear(talker);
     let pongs = answers.iter().filter(|message| matches!(message, Message::Ping(_))).count();
-    eprintln!("n12 bound=200 answers measured={pongs}");
+    eprintln!("n10 bound=200 answers measured={pongs}");
     assert!(hall.gone[talker] && pongs <= 200);
     assert_eq!(codes(&answers), [ErrorCode::RateLimited]);
     assert!(!hall.gone[victim]);
 }
 
 #[test]
-fn n12_who_does_not_listen_is_sent_away_and_takes_no_memory() {
+fn n10_who_does_not_listen_is_sent_away_and_takes_no_memory() {
     let mut hall = Hall::with(ServerConfig {
         joins_per_client: Rate::per_minute(1_000_000, 1_000_000),
         joins_per_address: Rate::per_minute(1_000_000, 1_000_000),
@@ -192,14 +192,14 @@ fn n12_who_does_not_listen_is_sent_away_and_takes_no_memory() {
             break;
         }
     }
-    eprintln!("n12 bound={} bytes wait for one client measured={most}", 16 << 10);
+    eprintln!("n10 bound={} bytes wait for one client measured={most}", 16 << 10);
     assert!(most <= (16 << 10) + 1200, "{most}");
     hall.deliver();
     assert!(hall.gone[deaf]);
 }
 
 #[test]
-fn n12_any_bytes_leave_the_server_sound() {
+fn n10_any_bytes_leave_the_server_sound() {
     let mut rng = StdRng::from_seed([3; 32]);
     let mut hall = Hall::new();
     let (witness, own) = hall.member("192.0.2.200:4000", "harbour");
@@ -229,5 +229,5 @@ fn n12_any_bytes_leave_the_server_sound() {
     let stats = hall.server.stats();
     assert_eq!((stats.clients, stats.meetings), (1, 0), "all but one are gone");
     assert_eq!(hall.join(witness, &join("harbour", witness)), own);
-    eprintln!("n12 bound=sound measured={} messages, {} bad", stats.messages, stats.bad_messages);
+    eprintln!("n10 bound=sound measured={} messages, {} bad", stats.messages, stats.bad_messages);
 }
