@@ -328,33 +328,33 @@ mod tests {
     fn t03_wrong_guesses_use_up_the_tries_of_a_second_for_right_ones_too() {
         let mut cookies = cookies(1);
         let seq = SeqNr::new(65_534);
-        let number = cookies.number(at(70), path(1, 9), ConnId::new(7), seq);
-        cookies.give(at(70), path(1, 9));
+        let number = cookies.number(at(70), path(1, 9), ConnId::new(7), seq, None);
+        cookies.give(at(70), path(1, 9), None);
         let right = packet(7, seq, 1, number);
         let per_packet = 2 * u32::from(AHEAD_MAX);
         for wrong in 1..=GUESSES_PER_SECOND / per_packet {
             assert_eq!(
                 cookies.check(at(70), path(1, 9), &right),
-                Outcome::Proved(seq),
+                Outcome::Proved(seq, None),
                 "before the {wrong}th"
             );
             let guess = packet(7, seq, 1, number + 1000);
             assert_eq!(cookies.check(at(70), path(1, 9), &guess), Outcome::Unproved);
         }
         assert_eq!(cookies.check(at(70), path(1, 9), &right), Outcome::Unproved);
-        assert_eq!(cookies.check(at(71), path(1, 9), &right), Outcome::Proved(seq));
+        assert_eq!(cookies.check(at(71), path(1, 9), &right), Outcome::Proved(seq, None));
     }
 
     #[test]
     fn t03_what_was_spent_is_remembered_as_long_as_its_answer_is_good() {
         let mut cookies = cookies(1);
         let (id, seq) = (ConnId::new(0xFFFF), SeqNr::new(65_534));
-        let number = cookies.number(at(10), path(1, 9), id, seq);
-        cookies.give(at(10), path(1, 9));
+        let number = cookies.number(at(10), path(1, 9), id, seq, None);
+        cookies.give(at(10), path(1, 9), None);
         let proof = packet(0xFFFF, seq, 1, number);
         cookies.spend(at(12), path(1, 9), id, seq);
         for second in [12, 13, 63, 64, 65, 127] {
-            cookies.give(at(second), path(1, 9));
+            cookies.give(at(second), path(1, 9), None);
             assert_eq!(cookies.check(at(second), path(1, 9), &proof), Outcome::Spent, "{second}");
         }
     }

@@ -161,7 +161,10 @@ impl Outbox {
         self.waiting_since.get_or_insert(now);
         for channel in &mut self.channels {
             let Some(time) = channel.config.time_to_live else { continue };
-            channel.queue.range_mut(channel.stamped as usize..).for_each(|queued| queued.until = Some(now + time));
+            channel
+                .queue
+                .range_mut(channel.stamped as usize..)
+                .for_each(|queued| queued.until = Some(now + time));
             channel.stamped = channel.queue.len() as u32;
         }
     }
