@@ -44,7 +44,8 @@ impl BarePeer {
     }
 
     fn survey(&mut self, net: &mut RawNet<'_>) {
-        let next = self.notes.survey(net.now(), |mirror| net.send(mirror, b"who am I?"));
+        let (now, local) = (net.now(), net.addr());
+        let next = self.notes.survey(now, local, |mirror| net.send(mirror, b"who am I?"));
         if let Some(at) = next {
             net.wake_at(at);
         }
@@ -110,7 +111,7 @@ impl BarePeer {
             }
             net.wake_at(at);
         }
-        if let Some(at) = self.punch.as_ref().and_then(|punch| punch.poll_timeout(now)) {
+        if let Some(at) = self.punch.as_ref().and_then(|punch| punch.poll_timeout()) {
             net.wake_at(Duration::from_micros(at.as_micros()));
         }
     }
@@ -150,7 +151,7 @@ impl RawProgram for BarePeer {
     }
 
     fn on_alarm(&mut self, net: &mut RawNet<'_>) {
-        if !self.notes.surveyed {
+        if self.notes.report.is_none() {
             return self.survey(net);
         }
         if let Some((plan, _)) = self.notes.plan.take() {

@@ -6,6 +6,7 @@
 //! | `SEEDS=1000` | so many worlds for each pair instead of the usual number |
 //! | `SEED=7` | that seed alone |
 //! | `PAIR=linux,symmetric` | that pair alone |
+//! | `LOSS=20` | with `SEED` and `PAIR`: so many percent lost, instead of 2 |
 //! | `THREADS=1` | instead of one for each core |
 //!
 //! A world that fails prints how it was drawn, what went wrong and its last events, and how to run it again.
@@ -15,6 +16,7 @@
 mod bare;
 mod matrix;
 mod notes;
+mod peer;
 mod plain;
 mod scenario;
 mod special;

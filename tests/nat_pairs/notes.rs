@@ -9,6 +9,7 @@ use ebbtide::sim::{FlowId, HostId, RawNet, RawProgram, World};
 use ebbtide::wire::{Candidate, CandidateKind, Mapping, Session, Ticket, Token};
 
 use crate::bare::BarePeer;
+use crate::peer::Peer;
 
 /// Tells whoever asks from where the question came.
 #[derive(Debug)]
@@ -33,7 +34,8 @@ pub(crate) struct Notes {
     mirrors: Vec<(SocketAddr, Option<SocketAddr>)>,
     asked: u32,
     began: Option<Duration>,
-    pub(crate) surveyed: bool,
+    /// What is in front of it, once that is known.
+    pub(crate) report: Option<NatReport>,
     /// It is to meet somebody, and that connection is to come of it.
     pub(crate) plan: Option<(PunchPlan, FlowId)>,
     /// Both are ready.
@@ -57,11 +59,16 @@ impl Notes {
     }
 
     /// Asks mirrors as long as something is not known. Returns when to come again.
-    pub(crate) fn survey(&mut self, now: Duration, mut ask: impl FnMut(SocketAddr)) -> Option<Duration> {
+    pub(crate) fn survey(
+        &mut self,
+        now: Duration,
+        local: SocketAddr,
+        mut ask: impl FnMut(SocketAddr),
+    ) -> Option<Duration> {
         let began = *self.began.get_or_insert(now);
         let known = self.mirrors.iter().all(|(_, seen)| seen.is_some());
-        if self.surveyed || known || now >= began + PATIENCE * QUESTIONS {
-            self.surveyed = true;
+        if known || now >= began + PATIENCE * QUESTIONS {
+            self.report = Some(self.compare(local));
             return None;
         }
         if now >= began + PATIENCE * self.asked {
@@ -75,14 +82,19 @@ impl Notes {
         self.mirrors.iter().filter_map(|(_, seen)| *seen)
     }
 
-    /// What there is in front of it, as far as mirrors tell.
-    fn report(&self, local: SocketAddr) -> NatReport {
+    /// What is in front of it, as far as mirrors tell.
+    fn compare(&self, local: SocketAddr) -> NatReport {
         let seen: Vec<SocketAddr> = self.seen().collect();
         let mut report = NatReport::default();
         let Some(&first) = seen.first() else {
             report.blocked = !self.mirrors.is_empty();
             return report;
         };
+        match first {
+            SocketAddr::V4(addr) => report.public_v4 = Some(addr),
+            SocketAddr::V6(addr) => report.public_v6 = Some(addr),
+        }
+        seen.iter().for_each(|addr| report.saw_port(addr.port()));
         report.mapping = if seen.iter().all(|&addr| addr == local) {
             Mapping::None
         } else if seen.len() < 2 {
@@ -102,26 +114,28 @@ impl Notes {
 
     /// What it tells the other about itself: everything, as somebody would whose words go through a chat.
     pub(crate) fn ticket(&self, locals: &[SocketAddr], secret: u64) -> Ticket {
-        let mut seen: Vec<SocketAddr> = self.seen().collect();
-        seen.dedup();
-        let hosts = locals.iter().filter(|local| !seen.contains(local));
-        let hosts = hosts.map(|&addr| Candidate::new(CandidateKind::Host, addr));
-        let reflexive = seen.iter().map(|&addr| Candidate::new(CandidateKind::Reflexive, addr));
-        let candidates: Vec<Candidate> = reflexive.chain(hosts).collect();
+        let report = self.report.clone().unwrap_or_default();
+        let hosts: Vec<_> = locals.iter().map(|&addr| Candidate::new(CandidateKind::Host, addr)).collect();
+        let candidates = report.candidates(&hosts);
         let [high, low] = [secret ^ 0x55, secret].map(u64::to_le_bytes);
         let session = std::array::from_fn(|at| if at < 8 { high[at] } else { low[at - 8] });
-        let class = self.report(locals[0]).class();
-        Ticket::new(Session::new(session), Token::new(!secret), class, &candidates).unwrap()
+        Ticket::new(Session::new(session), Token::new(!secret), report.class(), &candidates).unwrap()
     }
 }
 
 /// What is known about that host.
 pub(crate) fn notes(world: &World, host: HostId) -> &Notes {
-    &world.raw::<BarePeer>(host).unwrap().notes
+    match world.raw::<BarePeer>(host) {
+        Some(peer) => &peer.notes,
+        None => &world.resident::<Peer>(host).unwrap().notes,
+    }
 }
 
 /// Tells that host something.
 pub(crate) fn tell(world: &mut World, host: HostId, news: impl FnOnce(&mut Notes)) {
-    news(&mut world.raw_mut::<BarePeer>(host).unwrap().notes);
-    world.ring(host);
+    if let Some(peer) = world.raw_mut::<BarePeer>(host) {
+        news(&mut peer.notes);
+        return world.ring(host);
+    }
+    world.tell(host, |peer: &mut Peer| news(&mut peer.notes));
 }

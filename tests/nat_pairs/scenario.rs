@@ -4,13 +4,16 @@
 //! would take. So what is measured is the punch, and not how a connection to a server copes with loss.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use ebbtide::Config;
 use ebbtide::proto::punch::{PathKind, PunchError, PunchPlan, PunchRole, Start};
-use ebbtide::sim::{HostId, Link, Nat, NatId, Place, Rng, Strike, World};
+use ebbtide::sim::{FlowId, HostId, Link, Nat, NatId, Place, Rng, Side, Size, Strike, Traffic, World};
 
 use crate::bare::BarePeer;
 use crate::notes::{Mirror, Notes, notes, tell};
+use crate::peer::{Peer, StunServer};
 
 pub(crate) const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -46,6 +49,10 @@ pub(crate) struct Setting {
     pub(crate) skew: Duration,
     /// Both homes are behind this box.
     pub(crate) shared: Option<Nat>,
+    /// The machine alone, without an endpoint around it.
+    pub(crate) bare: bool,
+    /// What goes over the connection that comes of it.
+    pub(crate) traffic: Traffic,
 }
 
 impl Setting {
@@ -55,7 +62,17 @@ impl Setting {
         let mut delay = |most| rng.duration(ms(3)..ms(most));
         let (delays, server_delay) = ([delay(60), delay(60)], delay(40));
         let skew = rng.duration(ms(0)..ms(300));
-        Self { seed, homes: homes.to_vec(), delays, server_delay, loss, skew, shared: None }
+        Self {
+            seed,
+            homes: homes.to_vec(),
+            delays,
+            server_delay,
+            loss,
+            skew,
+            shared: None,
+            bare: false,
+            traffic: traffic(),
+        }
     }
 
     /// The round trip between the two.
@@ -83,7 +100,8 @@ impl Setting {
 /// How it went.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
-    /// From the moment at which both had heard that they are to begin until both were connected, or had given up.
+    /// From the moment at which both had heard that they are to begin until the connection was open: whoever started it
+    /// has its answer, and may send. If there is none, until both have given up.
     pub(crate) took: Duration,
     pub(crate) results: [Result<PathKind, PunchError>; 2],
     pub(crate) attempts: u32,
@@ -98,6 +116,26 @@ impl Outcome {
     }
 }
 
+/// What goes over the connection that comes of it, usually.
+fn traffic() -> Traffic {
+    Traffic::both_ways(Size::kib(3), Size::kib(5))
+}
+
+/// Two servers that tell where one is, the first of them on two ports.
+fn servers(world: &mut World, setting: &Setting) -> Vec<SocketAddr> {
+    let line = setting.line(setting.server_delay);
+    let first = Place::internet().dual_stack().second_port(6882);
+    if setting.bare {
+        let [one, two] = [first, Place::internet()].map(|place| world.raw_host_at(place, Mirror, line));
+        let addr = world.addr(one);
+        return vec![addr, SocketAddr::new(addr.ip(), 6882), world.addr(two)];
+    }
+    let [one, two] = [first, Place::internet()].map(|place| world.host_at(place, Config::default(), line));
+    [one, two].iter().for_each(|&host| world.reside(host, StunServer));
+    let addrs = world.addrs(one).filter(|addr| addr.port() == 6881).chain([world.addr(two)]);
+    addrs.collect()
+}
+
 /// A world with two peers in it.
 pub(crate) struct Meeting {
     pub(crate) world: World,
@@ -110,13 +148,7 @@ impl Meeting {
     /// Builds the world, and lets both find out where they are.
     pub(crate) fn prepare(setting: Setting) -> Self {
         let mut world = World::new(setting.seed);
-        let server_line = setting.line(setting.server_delay);
-        let first = world.raw_host_at(Place::internet().dual_stack(), Mirror, server_line);
-        let second = world.raw_host_at(Place::internet(), Mirror, server_line);
-        let [addr, other] = [first, second].map(|host| world.addr(host));
-        let mut next_port = addr;
-        next_port.set_port(addr.port() + 1);
-        let mirrors = [addr, next_port, other];
+        let servers = servers(&mut world, &setting);
         let mut boxes: Vec<NatId> =
             setting.shared.map(|nat| world.nat(nat, Link::perfect())).into_iter().collect();
         let shared = boxes.first().copied();
@@ -138,16 +170,26 @@ impl Meeting {
             spots.push((home.place)(Place::behind(nat)));
         }
         let spots = [spots[0], *spots.last().unwrap()];
-        let peers = spots.map(|spot| world.raw_host_at(spot, BarePeer::new(&mirrors), Link::perfect()));
-        let known = |world: &World| peers.iter().all(|&host| notes(world, host).surveyed);
+        let peers = spots.map(|spot| {
+            if setting.bare {
+                return world.raw_host_at(spot, BarePeer::new(&servers), Link::perfect());
+            }
+            let host = world.host_at(spot, Config::default(), Link::perfect());
+            let locals: Vec<_> = world.addrs(host).collect();
+            let reached = servers.iter().filter(|server| locals[0].is_ipv4() == server.is_ipv4());
+            let reached: Vec<_> = reached.copied().collect();
+            world.reside(host, Peer::new(&reached, locals, setting.traffic));
+            host
+        });
+        let known = |world: &World| peers.iter().all(|&host| notes(world, host).report.is_some());
         world.run_until(known, Duration::from_secs(10)).unwrap_or_else(|stuck| panic!("{stuck}"));
         // Whoever was quick waits for the other, and for somebody to introduce them.
         world.run_for(ms(200));
         Self { world, setting, peers, boxes }
     }
 
-    /// Introduces them, and waits until both know how it went. The initiator is the first of the hosts returned.
-    pub(crate) fn meet(&mut self) -> Outcome {
+    /// Introduces them, and waits until both know how it went. With the connection that has come of it.
+    pub(crate) fn meet(&mut self) -> (Outcome, FlowId) {
         let Self { world, setting, peers, .. } = self;
         let tickets = peers.map(|host| {
             let secret = world.rng().next_u64();
@@ -186,14 +228,28 @@ impl Meeting {
             }
         }
         world.run_until(over, Duration::from_secs(60)).unwrap_or_else(|stuck| panic!("{stuck}"));
-        outcome(world, setting, peers, begin)
+        (outcome(world, setting, peers, begin), flow)
+    }
+
+    /// Both say what they have to say, and nothing is left of the connection and of the search for it.
+    pub(crate) fn finish(&mut self, flow: FlowId) {
+        if self.setting.bare {
+            return;
+        }
+        let done = self.world.settle(Duration::from_secs(120));
+        done.unwrap_or_else(|stuck| panic!("connected, and then {stuck}"));
+        for (side, received) in [(Side::Initiator, 5 << 10), (Side::Acceptor, 3 << 10)] {
+            let report = self.world.report(flow, side);
+            assert_eq!((report.received, report.wrong_at), (received, None), "{side}");
+        }
     }
 }
 
 fn outcome(world: &World, setting: &Setting, peers: [HostId; 2], begin: Duration) -> Outcome {
     let ends = peers.map(|host| notes(world, host).outcome.clone().unwrap());
-    let last = ends.iter().map(|(at, _)| *at).max().unwrap();
-    let took = last.saturating_sub(begin);
+    let [first, last] = if ends[0].0 <= ends[1].0 { [ends[0].0, ends[1].0] } else { [ends[1].0, ends[0].0] };
+    let open = ends.iter().all(|(_, result)| result.is_ok());
+    let took = if open { first } else { last }.saturating_sub(begin);
     let reports = ends.iter().map(|(_, result)| result.as_ref().unwrap_or_else(|error| error.report()));
     let (attempts, probes) = reports.fold((0, 0), |(attempts, probes), report| {
         (report.attempts.max(attempts), probes + report.probes_sent)

@@ -12,6 +12,8 @@ pub(super) struct Ledger {
     validated: bool,
     bytes_in: u64,
     bytes_out: u64,
+    /// Answers to probes that were repeated unasked.
+    repeated: u8,
     /// Connections that this host has asked for: the id of the SYN, its number once it was sent, and whether a RESET has
     /// taken it back.
     own: Vec<(ConnId, Option<SeqNr>, bool)>,
@@ -53,6 +55,13 @@ impl Ledger {
             }
             Kind::Reset => {}
         }
+    }
+
+    /// The answer to a probe leaves for there. The last one is repeated three times, since the peer may not know yet.
+    pub(super) fn answered_probe(&mut self, len: usize) -> Result<(), String> {
+        let free = self.bytes_out + len as u64 > self.bytes_in && self.repeated < 3;
+        self.repeated += u8::from(free && !self.validated);
+        if free { Ok(()) } else { self.sent(len, None) }
     }
 
     /// A datagram leaves for there. Returns what is wrong.

@@ -15,7 +15,7 @@ use super::tables::Sizes;
 use super::{Oracle, Verdict, violated};
 use crate::config::Config;
 use crate::proto::endpoint::{Endpoint, Handle};
-use crate::wire::{ConnId, Kind, MarkFlags, Packet};
+use crate::wire::{ConnId, Kind, Packet};
 
 /// All oracles of a world, and what they have found.
 #[derive(Debug, Default)]
@@ -146,16 +146,19 @@ impl Oracles {
         let pair = &mut self.pairs[index];
         pair.reverse = other;
         pair.least = pair.least.min(least);
-        let asks = asks(datagram, packet.as_ref());
-        let mut wrong = match asks {
-            true => Ok(()),
-            false => pair.ledger.sent(datagram.len(), packet.as_ref()),
+        let part = Part::of(datagram, packet.as_ref());
+        let mut wrong = match part {
+            Part::Question => Ok(()),
+            Part::Answer => pair.ledger.answered_probe(datagram.len()),
+            Part::Other | Part::Call => pair.ledger.sent(datagram.len(), packet.as_ref()),
         }
         .map_err(|text| (Oracle::Amplification, text));
         if let Some(packet) = &packet {
             match packet.header.kind {
                 // A question, whatever it goes with.
-                Kind::State if asks => {}
+                Kind::State if part == Part::Question => {}
+                // Whoever punches has measured the round trip, and repeats by that.
+                Kind::Syn if part == Part::Call => {}
                 Kind::State | Kind::Reset => pair.stimuli.answered(&packet.header, datagram),
                 _ => {
                     let least = pair.least;
@@ -318,16 +321,33 @@ fn sending_id(packet: &Packet<'_>) -> ConnId {
     }
 }
 
-/// Whether the host speaks of its own accord, and answers nobody: what an application says to its own peers, a question
-/// to a STUN server, or one to somebody who may be the peer of a punch. How much of that there may be is bounded
-/// elsewhere.
-fn asks(datagram: &[u8], packet: Option<&Packet<'_>>) -> bool {
-    let Some(packet) = packet else {
-        let answers_stun = datagram.first() == Some(&1) && datagram.get(4..8) == Some(&STUN_COOKIE);
-        return !answers_stun;
-    };
-    let marked = packet.extensions.mark().is_some_and(|mark| mark.flags.contains(MarkFlags::SIMULTANEOUS));
-    marked && packet.extensions.own_block().ok().flatten().is_some_and(|own| own.txn.is_some())
+/// What a datagram is to somebody who punches, or looks for its own address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// The host speaks of its own accord, and answers nobody: what an application says to its own peers, a question to a
+    /// STUN server, or one to somebody who may be the peer of a punch. How much of that there may be is bounded elsewhere.
+    Question,
+    /// The answer to the question of a peer of a punch.
+    Answer,
+    /// The SYN of a punch.
+    Call,
+    Other,
+}
+
+impl Part {
+    fn of(datagram: &[u8], packet: Option<&Packet<'_>>) -> Self {
+        let Some(packet) = packet else {
+            let answers_stun = datagram.first() == Some(&1) && datagram.get(4..8) == Some(&STUN_COOKIE);
+            return if answers_stun { Self::Other } else { Self::Question };
+        };
+        let own = packet.extensions.own_block().ok().flatten().unwrap_or_default();
+        match (packet.header.kind, own.token, own.txn_echo) {
+            (Kind::Syn, Some(_), _) => Self::Call,
+            (Kind::State, Some(_), Some(_)) => Self::Answer,
+            (Kind::State, Some(_), None) => Self::Question,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// RFC 8489, section 5.
