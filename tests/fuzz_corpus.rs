@@ -79,6 +79,7 @@ replays! {
     any_stream_of_messages_is_read_alike_however_it_is_cut: "messages",
     any_clients_leave_a_rendezvous_server_within_its_bounds: "rendezvous",
     any_datagrams_leave_an_endpoint_that_asks_and_answers_sound: "stun",
+    any_peer_server_or_forger_leaves_a_punch_within_its_bounds: "punch",
 }
 
 /// Bytes of payload that a seed keeps: the content is made up by the target anyway.

@@ -14,6 +14,7 @@ mod outgoing;
 mod pair;
 mod pattern;
 mod peer;
+mod punch;
 #[path = "../../tests/reference/mod.rs"]
 mod reference;
 mod rendezvous;
@@ -27,6 +28,7 @@ pub use connection::connection;
 pub use datagram::{chain, decode, round_trip};
 pub use endpoint::endpoint;
 pub use pair::{config, pair};
+pub use punch::punch;
 pub use rendezvous::{messages, rendezvous};
 pub use sack::sack;
 pub use stun::stun;
@@ -35,7 +37,7 @@ pub use stun::stun;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("decode", decode),
     ("round_trip", round_trip),
     ("chain", chain),
@@ -47,4 +49,5 @@ pub const TARGETS: [Target; 11] = [
     ("messages", messages),
     ("rendezvous", rendezvous),
     ("stun", stun),
+    ("punch", punch),
 ];

@@ -349,7 +349,8 @@ impl Punch {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do, or a search for a port
+    /// [wants](Self::wants_birthday) to begin and has to be let, or [deferred](Self::defer_birthday).
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.failed {
