@@ -45,6 +45,7 @@
 //! | a DHT or another protocol on the same port | [`UtpSocket::foreign`], [`Foreign`] |
 //! | your own transport below (a tunnel, a relay, a test) | [`Datagrams`], [`UtpSocket::over`], [`MemoryHub`] |
 //! | the protocol without tokio (a game loop, another runtime) | [`proto::endpoint::Endpoint`] |
+//! | messages, reliable or not, on many channels | [`message`], [`UtpSocket::connect_messages`] |
 //! | typed packets over any stream, conversations that outlive connections | `packet`, `session`, with the feature `session` |
 //! | packets only (a dissector, a fuzzer) | [`wire::Packet`] |
 //! | to simulate a network | `sim`, with the feature of that name |

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use super::message::{MessageConfig, MessageConnection};
 use super::socket::Inner;
 use super::stream::UtpStream;
 use crate::error::CloseReason;
@@ -133,6 +134,17 @@ impl Incoming {
     #[must_use]
     pub fn accept(self) -> UtpStream {
         UtpStream::new(self.0.accept())
+    }
+
+    /// Accepts it for messages on these channels.
+    ///
+    /// # Errors
+    /// Hands it back if the initiator wants a stream, or other channels.
+    pub fn accept_messages(self, config: &MessageConfig) -> Result<MessageConnection, Box<Self>> {
+        self.0
+            .accept_messages(config)
+            .map(MessageConnection::new)
+            .map_err(|incoming| Box::new(Self(*incoming)))
     }
 
     /// Refuses it, so that the initiator knows at once.

@@ -4,6 +4,7 @@
 
 mod foreign;
 mod listener;
+pub mod message;
 mod nat;
 #[cfg(feature = "session")]
 pub mod packet;

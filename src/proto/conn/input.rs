@@ -69,7 +69,8 @@ impl Connection {
         let said = self.negotiation.learn(packet.extensions).and_then(|(_, own)| own.messages);
         self.recv.start(header.seq.prev());
         if self.negotiation.must_be_read() && !self.peer_is_ebbtide() {
-            return self.close_with_reset(CloseReason::NoService);
+            let reason = if self.has_messages() { CloseReason::NoMessages } else { CloseReason::NoService };
+            return self.close_with_reset(reason);
         }
         if tries == 1 {
             let round_trip = now.since(self.syn_sent_at);

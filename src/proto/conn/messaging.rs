@@ -27,6 +27,8 @@ pub(super) struct Messaging {
     agreed: bool,
     /// The application has ended our direction; the end follows the last message.
     finishing: bool,
+    /// The largest window that the peer has had.
+    peer_window: u32,
     /// When messages want to be looked at again.
     timer: Option<Instant>,
     /// The payload of a packet before, and in its second version.
@@ -38,11 +40,14 @@ impl Connection {
     /// Packets will carry messages, if the peer agrees; to be called before anything else.
     pub fn use_messages(&mut self, config: &MessageConfig) {
         debug_assert_eq!(self.send.queued_bytes(), 0, "a stream does not become messages");
+        // A message has to fit into the window with all that is unread before it.
+        self.recv.set_limit(self.config.receive_buffer + config.window_needed());
         self.messaging = Some(Box::new(Messaging {
             messages: Messages::new(config),
             agreement: config.agreement(),
             agreed: self.role == super::Role::Acceptor,
             finishing: false,
+            peer_window: 0,
             timer: None,
             before: Vec::new(),
             again: Vec::new(),
@@ -172,6 +177,8 @@ impl Connection {
         let room = self.payload_room();
         let Some(messaging) = &mut self.messaging else { return };
         messaging.messages.on_time(now);
+        messaging.peer_window = messaging.peer_window.max(self.peer.window());
+        messaging.messages.set_assembly_room(messaging.peer_window as usize / 2);
         if !messaging.agreed || self.send.unsent_bytes() > 0 || self.send.free_bytes() < room.into() {
             return;
         }

@@ -301,7 +301,7 @@ pub(in crate::proto) fn chain(
     let mut built = chain.push(Extension::BITS, &Mark { flags, tag }.encode());
     if more {
         let mut block = Vec::with_capacity(Own::LEN_MAX);
-        built = built.and(own.encode(pad_to, &mut block));
+        built = built.and_then(|()| own.encode(pad_to, &mut block));
         built = built.and_then(|()| chain.push(Extension::EBBTIDE, &block));
     }
     debug_assert!(built.is_ok(), "{own:?}");

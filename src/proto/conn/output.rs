@@ -314,7 +314,7 @@ impl Connection {
 
     fn payload_len(&mut self, send: &Send) -> usize {
         match send {
-            Send::Segment(segment) => self.second_version(segment).unwrap_or(segment.len.into()),
+            Send::Segment(segment) => self.second_version(segment).unwrap_or_else(|| segment.len.into()),
             _ => 0,
         }
     }

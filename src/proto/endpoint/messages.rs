@@ -36,9 +36,9 @@ impl Incoming {
     ///
     /// # Errors
     /// The initiator wants a stream, or has other channels. It is on offer still.
-    pub fn accept_messages(self, config: &MessageConfig) -> Result<Handle, Self> {
+    pub fn accept_messages(self, config: &MessageConfig) -> Result<Handle, Box<Self>> {
         if self.wants_messages() != Some(config.agreement()) {
-            return Err(self);
+            return Err(Box::new(self));
         }
         Ok(self.accept_with(|conn| conn.use_messages(config)))
     }

@@ -112,6 +112,10 @@ impl Endpoint {
         let service = hello.and_then(|hello| hello.service);
         match self.plan(now, path, service) {
             Plan::Remember => self.offer(now, path, &packet.header, hello),
+            // Both sides have to remember what they agreed on: such a SYN waits until there is room for it.
+            Plan::Answer if hello.is_some_and(|hello| hello.messages.is_some()) => {
+                self.drop_counted(|dropped| dropped.backlog_full += 1);
+            }
             Plan::Answer => self.answer(now, path, &packet.header, hello),
             Plan::Refuse => {
                 self.drop_counted(|dropped| dropped.not_listening += 1);

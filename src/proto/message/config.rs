@@ -202,6 +202,14 @@ impl MessageConfig {
         }
     }
 
+    /// Bytes of window that a peer needs, besides what is used anyway, for two of the longest messages in part.
+    #[must_use]
+    pub const fn window_needed(&self) -> usize {
+        // An eighth more for what it costs to keep fragments.
+        let longest = self.max_message as usize;
+        2 * (longest + longest / 8)
+    }
+
     /// What both ends have to agree on, for the handshake: how many channels, and a digest of their modes.
     #[must_use]
     pub fn agreement(&self) -> [u8; 4] {

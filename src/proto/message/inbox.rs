@@ -102,6 +102,7 @@ impl Inbox {
 
     /// Whether a packet may be taken within the limit. If not, nothing of it is, and it comes again.
     pub(super) fn admits(&mut self, payload: &[u8], limit: usize) -> bool {
+        while self.charge() + payload.len() > limit && self.make_room() {}
         let crowded = self.partials.len() >= self.partials_max || self.verdicts.len() >= VERDICTS_MAX;
         let admits = self.charge() + payload.len() <= limit && !(crowded && self.is_too_much(payload));
         self.counters.refused += u64::from(!admits);

@@ -123,6 +123,12 @@ impl Messages {
         self.outbox.queued_bytes() + self.staged.bytes.len() + self.inbox.verdict_count() * RECEIPT
     }
 
+    /// The peer can keep so many bytes of messages that have arrived in part. Several large messages are under way at
+    /// once only if it has room for all of them.
+    pub const fn set_assembly_room(&mut self, bytes: usize) {
+        self.outbox.set_assembly_room(bytes);
+    }
+
     /// It is that time now. Times to live and to wait for company count from when this is told first.
     pub fn on_time(&mut self, now: Instant) {
         self.outbox.on_time(now);

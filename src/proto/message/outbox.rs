@@ -30,6 +30,10 @@ pub(super) struct Outbox {
     queued_bytes: usize,
     /// Since when something waits, as far as that is known.
     waiting_since: Option<Instant>,
+    /// Bytes of reliable messages in several fragments that the peer may have to keep in part.
+    assembling: usize,
+    /// As many of them as the peer has room for. One may always be under way.
+    assembly_room: usize,
     /// Messages were taken since the time was last told.
     unstamped: bool,
     next_id: u64,
@@ -63,7 +67,7 @@ struct OutChannel {
     deficit: i32,
     budget: Option<Budget>,
     /// Messages sent in several fragments, about which the peer has said nothing.
-    split: BTreeMap<u32, MessageId>,
+    split: BTreeMap<u32, Split>,
     counters: OutCounters,
 }
 
@@ -76,6 +80,12 @@ pub(super) struct OutCounters {
     pub(super) delivered: u64,
     pub(super) lost: u64,
     pub(super) dropped: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Split {
+    id: MessageId,
+    len: u32,
 }
 
 #[derive(Debug)]
@@ -121,6 +131,8 @@ impl Outbox {
             coalesce: config.coalesce,
             queued_bytes: 0,
             waiting_since: None,
+            assembling: 0,
+            assembly_room: 0,
             unstamped: false,
             next_id: 0,
             receipts: VecDeque::new(),
@@ -210,6 +222,11 @@ impl Outbox {
         size_of_val(&*self.channels) + self.channels.len()
     }
 
+    /// The peer can keep so many bytes of messages in part.
+    pub(super) const fn set_assembly_room(&mut self, bytes: usize) {
+        self.assembly_room = bytes;
+    }
+
     /// Throws everything away.
     pub(super) fn clear(&mut self) {
         for channel in &mut self.channels {
@@ -221,6 +238,7 @@ impl Outbox {
         }
         self.groups.iter_mut().for_each(|group| group.busy = 0);
         self.queued_bytes = 0;
+        self.assembling = 0;
         self.waiting_since = None;
     }
 
@@ -236,7 +254,8 @@ impl Outbox {
     /// The peer says what became of a message that came to it in several fragments.
     pub(super) fn on_told(&mut self, told: Told) {
         let Some(channel) = self.channels.get_mut(usize::from(told.channel)) else { return };
-        let Some(id) = channel.split.remove(&told.number) else { return };
+        let Some(Split { id, len }) = channel.split.remove(&told.number) else { return };
+        self.assembling -= channel.charge(len);
         let fate = match told.verdict {
             Verdict::Delivered => Fate::Delivered,
             Verdict::Dropped => Fate::Lost,
@@ -312,7 +331,19 @@ impl Outbox {
         let mut outcome = Turn::Nothing;
         while channel.deficit > 0 {
             match channel.next(room - packet.bytes.len(), room) {
+                // The peer might be left with parts of several messages and no room for the rest of any.
+                Next::Frame(What::Fragment, _)
+                    if channel.is_about_to_split()
+                        && self.assembling > 0
+                        && self.assembling + channel.first_len() > self.assembly_room =>
+                {
+                    channel.deficit = 0;
+                    break;
+                }
                 Next::Frame(what, len) => {
+                    if what == What::Fragment && channel.is_about_to_split() {
+                        self.assembling += channel.charge(channel.first_len() as u32);
+                    }
                     self.queued_bytes -= channel.write(now, index, what, len, packet);
                     outcome = Turn::Sent;
                 }
@@ -366,7 +397,8 @@ impl Ledger for Outbox {
 
     fn lose_fragment(&mut self, index: u8, number: u32) {
         let channel = &mut self.channels[usize::from(index)];
-        let Some(id) = channel.split.remove(&number) else { return };
+        let Some(Split { id, len }) = channel.split.remove(&number) else { return };
+        self.assembling -= channel.charge(len);
         if channel.progress > 0 && channel.next == number {
             // The rest of it is of no use to anybody.
             channel.progress = 0;
@@ -449,6 +481,21 @@ impl OutChannel {
         }
     }
 
+    /// Bytes of the first message.
+    fn first_len(&self) -> usize {
+        self.queue.front().map_or(0, |first| first.bytes.len())
+    }
+
+    /// Nothing of the first message has been sent, and those of reliable channels have to be kept by the peer.
+    const fn is_about_to_split(&self) -> bool {
+        self.progress == 0 && self.config.mode.is_reliable()
+    }
+
+    /// What a message in fragments may cost the peer that has to be counted.
+    const fn charge(&self, len: u32) -> usize {
+        if self.config.mode.is_reliable() { len as usize } else { 0 }
+    }
+
     /// What to put into a packet with `free` bytes left, of `room` in all.
     fn next(&self, free: usize, room: usize) -> Next {
         let Some(first) = self.queue.front() else { return Next::Nothing };
@@ -477,7 +524,7 @@ impl OutChannel {
             let begin = self.progress as usize;
             writer.fragment((mode, index, number), self.progress, total, &first.bytes[begin..begin + len]);
             if self.progress == 0 {
-                self.split.insert(number, id);
+                self.split.insert(number, Split { id, len: total });
             }
         }
         packet.note(id, (mode, index, number), what, from);

@@ -163,6 +163,27 @@ fn one_lost_packet_delays_no_message_of_another_channel() {
     assert!(late[1].iter().all(|&late| late <= 1), "{:?}", late[1]);
 }
 
+/// Sixteen large messages at once, to a peer that has room for two and a half of them.
+#[test]
+fn many_large_messages_at_once_do_not_block_each_other() {
+    let channel = ChannelConfig::new(Mode::ReliableUnordered).queue_bytes(4 << 20);
+    let config = MessageConfig::new([channel; 16]);
+    let mut pair = Pair::new(&config, Weather { loss: 0.05, ..Weather::default() }, 5);
+    pair.ends[1].limit = 5 << 19;
+    pair.ends[0].messages.set_assembly_room(5 << 18);
+    for channel in 0..16 {
+        for _ in 0..2 {
+            pair.ends[0].messages.send(channel, vec![channel; 1 << 20].into()).unwrap();
+        }
+    }
+    let mut seen = 0;
+    pair.settle(600_000, |message| {
+        assert_eq!(message.bytes.len(), 1 << 20);
+        seen += 1;
+    });
+    assert_eq!(seen, 32);
+}
+
 /// P1: after an outage of both ways longer than the window, neither side could ever send again.
 #[test]
 fn p1_a_long_outage_both_ways_heals_by_itself() {

@@ -70,6 +70,7 @@ fn channels_of_one_priority_share_by_weight() {
     let mut messages = Messages::new(&MessageConfig::new([of(1), of(3), of(1)]));
     fill(&mut messages, 0, 1000, 100);
     fill(&mut messages, 1, 100, 2000);
+    messages.set_assembly_room(1 << 20);
     fill(&mut messages, 2, 1000, 333);
     packets(&mut messages, Instant::ZERO, 100);
     let shares = [0, 1, 2].map(|channel| sent(&messages, channel) as f64 / 1000.0);
