@@ -6,8 +6,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use ebbtide::rendezvous::{Client, Room, RoomEvent, RoomId, Server, ServerAddr, ServerConfig};
-use ebbtide::{PunchError, UtpSocket, UtpStream};
+use ebbtide::rendezvous::{
+    Client, RelayConfig, RelayUse, Room, RoomEvent, RoomId, Server, ServerAddr, ServerConfig,
+};
+use ebbtide::{PathKind, PunchError, UtpSocket, UtpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -211,6 +213,25 @@ async fn in_a_larger_room_everybody_chooses_and_may_decline() {
             assert!(matches!(declined.await.unwrap(), Err(PunchError::PeerRefused(_))));
         }
     }
+}
+
+#[tokio::test]
+async fn those_who_do_not_want_to_be_found_are_forwarded_for() {
+    let config = ServerConfig { relay: Some(RelayConfig::default()), ..ServerConfig::default() };
+    let server = Server::bind(here(), config).await.unwrap();
+    let (one, other) = pair(&server).await;
+    let (one, other) = (one.relay(RelayUse::Only), other.relay(RelayUse::Only));
+    let room = RoomId::from_name("harbour");
+    let both = async { tokio::join!(one.meet(room), other.meet(room)) };
+    let (first, second) = timeout(LONG, both).await.unwrap();
+    let (mut first, mut second) = (first.unwrap(), second.unwrap());
+    assert_eq!(first.report.path, Some(PathKind::Relayed));
+    assert_eq!(first.stream.peer_addr(), second.stream.peer_addr(), "where the server forwards");
+    first.stream.write_all(b"unseen").await.unwrap();
+    let mut heard = [0; 6];
+    timeout(LONG, second.stream.read_exact(&mut heard)).await.unwrap().unwrap();
+    assert_eq!(&heard, b"unseen");
+    assert!(server.stats().relayed_datagrams > 4 && server.stats().relaying == 1);
 }
 
 #[tokio::test]

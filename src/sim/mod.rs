@@ -221,7 +221,7 @@ pub use program::{App, Leave, Program, Report};
 pub use quantity::{Rate, Size};
 pub use raw::{RawNet, RawProgram};
 pub use raw_stream::RawStream;
-pub use rendezvous::{RendezvousClient, RendezvousServer};
+pub use rendezvous::{RendezvousClient, RendezvousRelay, RendezvousServer};
 pub use resident::{Home, Resident};
 pub use seed::{Rng, splitmix64};
 pub use strike::Strike;

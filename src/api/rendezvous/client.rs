@@ -13,7 +13,7 @@ use rand::rngs::SysRng;
 use tokio::net::lookup_host;
 use tokio::time::{Sleep, sleep_until};
 
-use super::{PeerHandle, RendezvousError, RoomId, ServerAddr};
+use super::{PeerHandle, RelayUse, RendezvousError, RoomId, ServerAddr};
 use crate::api::{Punched, UtpSocket, UtpStream};
 use crate::net::Clock;
 use crate::proto::endpoint::Lease;
@@ -109,6 +109,13 @@ impl Client {
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.config.deadline = deadline;
+        self
+    }
+
+    /// What is to be done about ways through a server that forwards (default: if no other way is found).
+    #[must_use]
+    pub const fn relay(mut self, relay: RelayUse) -> Self {
+        self.config.relay = relay;
         self
     }
 

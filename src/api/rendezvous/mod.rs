@@ -13,10 +13,11 @@
 //! prove on the stream who is who, with TLS or the like.
 
 mod client;
+mod relay;
 mod server;
 
 pub use self::client::{Client, Meet, Room, RoomEvent};
 pub use self::server::Server;
-pub use crate::proto::rendezvous::server::{ServerConfig, ServerStats};
-pub use crate::proto::rendezvous::{Rate, RendezvousError, ServerAddr};
+pub use crate::proto::rendezvous::server::{RelayConfig, ServerConfig, ServerStats};
+pub use crate::proto::rendezvous::{Rate, RelayUse, RendezvousError, ServerAddr};
 pub use crate::wire::rendezvous::{PeerHandle, RoomId, RoomIdError};

@@ -14,6 +14,7 @@ use rand::rngs::SysRng;
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep_until, timeout};
 
+use super::relay::Forwarder;
 use crate::api::{UtpListener, UtpSocket};
 use crate::config::Config;
 use crate::net::{Clock, Udp};
@@ -76,7 +77,39 @@ impl Server {
         let sockets = pair(addr, &settings)?;
         let (socket, driver) = UtpSocket::over_all(sockets, settings)?;
         tokio::spawn(driver.run());
-        Self::start(socket, config)
+        let relays = config.relay.is_some();
+        let server = Self::start(socket, config)?;
+        if relays {
+            // The port above those two, if that is free.
+            let above = server.local_addr().port().checked_add(2).unwrap_or(0);
+            let forwards = server.forward_at(SocketAddr::new(addr.ip(), above));
+            forwards.or_else(|_| server.forward_at(SocketAddr::new(addr.ip(), 0)))?;
+        }
+        Ok(server)
+    }
+
+    /// Forwards for those who find no way to each other, as [`ServerConfig::relay`] says, through a socket of its own at
+    /// that address, which is returned. [`bind`](Self::bind) does so by itself, on the second port above its own, if it can.
+    ///
+    /// # Errors
+    /// What the system says about the address; [`InvalidInput`](io::ErrorKind::InvalidInput) if the settings say that
+    /// nothing is forwarded.
+    pub fn forward_at(&self, addr: SocketAddr) -> io::Result<SocketAddr> {
+        let forwarder = Forwarder::bind(addr)?;
+        let addr = forwarder.local_addr()?;
+        if !self.inner.desk().set_relay(addr) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the settings say that nothing is forwarded",
+            ));
+        }
+        let inner = Arc::downgrade(&self.inner);
+        tokio::spawn(forwarder.run(move |from, datagram| {
+            let inner = inner.upgrade().filter(|inner| !inner.is_over())?;
+            let to = inner.desk().relay(inner.clock.now(), from, datagram);
+            Some(to)
+        }));
+        Ok(addr)
     }
 
     /// A server on a socket of your own. It takes everybody who connects, and answers everybody who asks by STUN;

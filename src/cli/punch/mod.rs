@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use ebbtide::rendezvous::{Client, RoomId};
+use ebbtide::rendezvous::{Client, RelayUse, RoomId};
 use ebbtide::{Config, PunchError, PunchReport, Punched, UtpSocket, UtpStream};
 use serde::Serialize;
 use tokio::time::timeout;
@@ -50,6 +50,14 @@ pub(crate) struct Options {
     /// Do not search for the port of a symmetric NAT
     #[arg(long)]
     no_birthday: bool,
+
+    /// Do not go through a server that forwards
+    #[arg(long)]
+    no_relay: bool,
+
+    /// Go through a server that forwards, and no other way
+    #[arg(long, conflicts_with = "no_relay")]
+    relay_only: bool,
 
     /// Send so many bytes to the other machine, which checks them
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = quantity::parse_size)]
@@ -139,7 +147,12 @@ async fn client(socket: &UtpSocket, options: &Options) -> Result<Client, Failure
     }
     let client = Client::resolve(socket, &options.server).await;
     let client = client.map_err(|error| Failure::io("rendezvous server", &error))?;
-    Ok(client.mapped(mapped).birthday(!options.no_birthday).deadline(options.deadline))
+    let relay = match (options.no_relay, options.relay_only) {
+        (true, _) => RelayUse::Never,
+        (_, true) => RelayUse::Only,
+        _ => RelayUse::IfNeeded,
+    };
+    Ok(client.relay(relay).mapped(mapped).birthday(!options.no_birthday).deadline(options.deadline))
 }
 
 async fn connected(

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use ebbtide::rendezvous::{Rate, Server, ServerConfig, ServerStats};
+use ebbtide::rendezvous::{Rate, RelayConfig, Server, ServerConfig, ServerStats};
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -74,6 +74,26 @@ pub(crate) struct Options {
     #[arg(long)]
     mixed_scopes: bool,
 
+    /// Forward for those who find no way to each other, on the second port above
+    #[arg(long)]
+    relay: bool,
+
+    /// Pairs to forward for at once
+    #[arg(long, value_name = "N", default_value_t = 64, requires = "relay")]
+    relay_pairs: usize,
+
+    /// Bytes to forward for a pair, in each direction
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", requires = "relay", value_parser = quantity::parse_size)]
+    relay_bytes: u64,
+
+    /// How long to forward for a pair, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "1800", requires = "relay", value_parser = quantity::parse_seconds)]
+    relay_time: Duration,
+
+    /// Bytes per second to forward for a pair, in each direction
+    #[arg(long, value_name = "SIZE", default_value = "256KiB", requires = "relay", value_parser = quantity::parse_size)]
+    relay_rate: u64,
+
     /// How often to print a line of numbers, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = quantity::parse_seconds)]
     every: Duration,
@@ -108,6 +128,12 @@ impl Options {
             joins_per_address: rate(self.joins_per_address, defaults.joins_per_address),
             idle: self.idle,
             mixed_scopes: self.mixed_scopes,
+            relay: self.relay.then(|| RelayConfig {
+                sessions: self.relay_pairs,
+                bytes: self.relay_bytes,
+                duration: self.relay_time,
+                rate: u32::try_from(self.relay_rate).unwrap_or(u32::MAX),
+            }),
             ..defaults
         }
     }
@@ -232,6 +258,13 @@ mod tests {
     fn what_the_command_line_leaves_out_is_the_default() {
         let line = CommandLine::try_parse_from(["ebbtide"]).unwrap();
         assert_eq!(line.options.config(), ServerConfig::default());
+    }
+
+    #[test]
+    fn the_relay_is_off_unless_it_is_asked_for() {
+        let line = CommandLine::try_parse_from(["ebbtide", "--relay"]).unwrap();
+        assert_eq!(line.options.config().relay, Some(RelayConfig::default()));
+        assert!(CommandLine::try_parse_from(["ebbtide", "--relay-pairs", "3"]).is_err());
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub enum PathKind {
     PeerReflexive,
     /// IPv4, at a port that was searched for.
     Birthday,
+    /// Through somebody who forwards.
+    Relayed,
 }
 
 impl fmt::Display for PathKind {
@@ -33,6 +35,7 @@ impl fmt::Display for PathKind {
             Self::Ipv4 => "IPv4",
             Self::PeerReflexive => "IPv4, at an unannounced port",
             Self::Birthday => "IPv4, at a port that was searched for",
+            Self::Relayed => "through a relay",
         })
     }
 }

@@ -273,12 +273,13 @@ impl Targets {
     }
 }
 
-/// What is preferred if several work: the local network, then IPv6, then IPv4.
+/// What is preferred if several work: the local network, then IPv6, then IPv4, and a relay last.
 const fn rank(kind: PathKind) -> u8 {
     match kind {
         PathKind::Lan => 0,
         PathKind::Ipv6 => 1,
         PathKind::Ipv4 | PathKind::PeerReflexive | PathKind::Birthday => 2,
+        PathKind::Relayed => 3,
     }
 }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::*;
 use crate::Config;
 use crate::proto::endpoint::Handle;
-use crate::proto::punch::{PunchError, PunchReport};
-use crate::proto::rendezvous::{AgentConfig, Client, ClientEvent, ServerAddr};
+use crate::proto::punch::{PathKind, PunchError, PunchReport};
+use crate::proto::rendezvous::server::RelayConfig;
+use crate::proto::rendezvous::{AgentConfig, Client, ClientEvent, RelayUse, ServerAddr};
 use crate::sim::{FlowId, HostId, Line, Link, Nat, Place, Side, Size, Strike, Traffic, World};
 use crate::wire::rendezvous::{Join, JoinFlags, Outcome, Punched, RoomId, WantedRole};
 use crate::wire::{NatClass, Token};
@@ -153,14 +154,28 @@ fn meet(seed: u64, boxes: [Nat; 2], link: Link) -> (World, [HostId; 2], FlowId) 
 
 /// The same, and where the server is.
 fn meet_at(seed: u64, boxes: [Nat; 2], link: Link) -> (World, HostId, [HostId; 2], FlowId) {
+    meet_with(seed, boxes, link, None, RelayUse::IfNeeded)
+}
+
+/// The same with a server that forwards.
+fn meet_with(
+    seed: u64,
+    boxes: [Nat; 2],
+    link: Link,
+    relay: Option<RelayConfig>,
+    wanted: RelayUse,
+) -> (World, HostId, [HostId; 2], FlowId) {
     let mut world = World::new(seed);
     let place = Place::internet().port(7171).second_port(7172);
     let server = world.host_at(place, Config::default(), link.clone());
-    world.reside(
-        server,
-        RendezvousServer::new(ServerConfig { mixed_scopes: true, ..ServerConfig::default() }),
-    );
+    world.reside(server, RendezvousServer::new(ServerConfig { relay, ..ServerConfig::default() }));
     let addr = world.addr(server);
+    if relay.is_some() {
+        let forwarder = world.resident::<RendezvousServer>(server).unwrap().relay();
+        let forwarder = world.raw_host_at(Place::internet(), forwarder, link.clone());
+        let at = world.addr(forwarder);
+        world.tell(server, |server: &mut RendezvousServer| server.relay_at(at));
+    }
     let hosts = boxes.map(|nat| {
         let nat = world.nat(nat, Link::perfect());
         world.host_at(Place::behind(nat), Config::default(), link.clone())
@@ -170,7 +185,8 @@ fn meet_at(seed: u64, boxes: [Nat; 2], link: Link) -> (World, HostId, [HostId; 2
     for (number, (host, side)) in (1u8..).zip(hosts.into_iter().zip(Side::BOTH)) {
         let hosts = world.addrs(host).collect();
         let servers = vec![ServerAddr::from(addr)];
-        let config = AgentConfig { hosts, ..AgentConfig::new(servers, RoomId::from_name("lagoon")) };
+        let config =
+            AgentConfig { hosts, relay: wanted, ..AgentConfig::new(servers, RoomId::from_name("lagoon")) };
         let seed = [number.wrapping_add(u8::try_from(seed % 251).unwrap()); 32];
         world.reside(host, RendezvousClient::new(config, side, flow, &traffic, seed));
     }
@@ -224,4 +240,47 @@ fn a_meeting_survives_the_end_of_the_server() {
     world.tell(server, RendezvousServer::restart);
     world.run_until(|world| world.is_done(flow), Duration::from_secs(60)).unwrap();
     assert!(outcomes(&world, hosts).iter().all(|outcome| matches!(outcome, Some(Ok(_)))));
+}
+
+/// How the two came together, whose stream has carried its bytes.
+fn paths(world: &mut World, hosts: [HostId; 2], flow: FlowId) -> [Option<PathKind>; 2] {
+    let done = world.run_until(|world| world.is_done(flow), Duration::from_secs(90));
+    let outcomes = outcomes(world, hosts);
+    assert!(done.is_ok(), "{outcomes:?}: {done:?}");
+    outcomes.map(|outcome| outcome.unwrap().unwrap().path)
+}
+
+#[test]
+fn two_that_cannot_meet_are_forwarded_for_if_the_server_does_that() {
+    let link = Link::perfect().delay(Duration::from_millis(20));
+    let boxes = [Nat::symmetric(), Nat::symmetric()];
+    let relay = Some(RelayConfig::default());
+    let (mut world, server, hosts, flow) = meet_with(7, boxes, link, relay, RelayUse::IfNeeded);
+    assert_eq!(paths(&mut world, hosts, flow), [Some(PathKind::Relayed); 2]);
+    let stats = world.resident::<RendezvousServer>(server).unwrap().stats();
+    assert!(stats.relayed_bytes > 200 << 10 && stats.relaying == 1, "{stats:?}");
+}
+
+#[test]
+fn two_that_can_meet_are_not_forwarded_for() {
+    let link = Link::perfect().delay(Duration::from_millis(20));
+    let boxes = [Nat::port_restricted(), Nat::linux()];
+    let relay = Some(RelayConfig::default());
+    let (mut world, server, hosts, flow) = meet_with(8, boxes, link, relay, RelayUse::IfNeeded);
+    assert_eq!(paths(&mut world, hosts, flow), [Some(PathKind::Ipv4); 2]);
+    let stats = world.resident::<RendezvousServer>(server).unwrap().stats();
+    assert_eq!((stats.relayed_bytes, stats.relaying), (0, 0));
+}
+
+#[test]
+fn n12_who_wants_to_be_met_through_the_server_only_is_probed_nowhere_else() {
+    let link = Link::perfect().delay(Duration::from_millis(20));
+    let boxes = [Nat::full_cone(), Nat::full_cone()];
+    let relay = Some(RelayConfig::default());
+    let (mut world, _, hosts, flow) = meet_with(9, boxes, link, relay, RelayUse::Only);
+    assert_eq!(paths(&mut world, hosts, flow), [Some(PathKind::Relayed); 2]);
+    let [one, other] = hosts;
+    let direct: u64 = world.addrs(other).map(|addr| world.exchanged(one, addr).out_packets).sum();
+    eprintln!("n12 bound=0 packets to the peer itself measured={direct}");
+    assert_eq!(direct, 0);
 }

@@ -120,6 +120,8 @@ impl JoinFlags {
     pub const WELCOMES_ALL: Self = Self(0x01);
     /// My addresses go to nobody: I can be met through the server only.
     pub const RELAY_ONLY: Self = Self(0x02);
+    /// Nothing is to be forwarded to me.
+    pub const NO_RELAY: Self = Self(0x04);
 
     /// Whether all of those are set here.
     #[must_use]
@@ -179,7 +181,7 @@ pub struct Rendezvous {
 /// What the server forwards for two who cannot reach each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Relay {
-    /// Where to send what is meant for the peer.
+    /// Where to send what is meant for the peer. An unspecified address is that of the server itself.
     pub addr: SocketAddr,
     /// How many bytes in each direction.
     pub bytes: u64,

@@ -71,6 +71,8 @@ pub struct AgentConfig {
     pub service: Option<Service>,
     /// Who must not be sent anything, whatever servers say.
     pub veto: Option<Veto>,
+    /// What is to be done about ways through a server.
+    pub relay: RelayUse,
     /// Within which time the room is entered again after a server has gone (default 10 s): not everybody at once.
     pub jitter: Duration,
 }
@@ -92,9 +94,22 @@ impl AgentConfig {
             deadline: DEADLINE,
             service: None,
             veto: None,
+            relay: RelayUse::IfNeeded,
             jitter: Duration::from_secs(10),
         }
     }
+}
+
+/// What is to be done about ways through a server that forwards. Few do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RelayUse {
+    /// None.
+    Never,
+    /// If no other way is found, and the server offers it.
+    #[default]
+    IfNeeded,
+    /// No other: the peer does not learn our addresses.
+    Only,
 }
 
 /// The glue.
@@ -211,7 +226,7 @@ impl Agent {
         }
         self.look_out(cx, now, shared);
         self.talk(cx, now, shared);
-        self.search(cx, now);
+        self.search(cx, now, shared);
         self.wish(now);
         // What was decided meanwhile is said at once.
         self.talk(cx, now, shared);
@@ -284,7 +299,12 @@ impl Agent {
         }
         let hosts = self.config.hosts.iter().map(|addr| Candidate::new(CandidateKind::Host, *addr));
         let mapped = self.config.mapped.iter().map(|addr| Candidate::new(CandidateKind::Mapped, *addr));
-        let flags = if self.config.welcomes_all { JoinFlags::WELCOMES_ALL } else { JoinFlags::NONE };
+        let welcome = if self.config.welcomes_all { JoinFlags::WELCOMES_ALL } else { JoinFlags::NONE };
+        let relay = match self.config.relay {
+            RelayUse::Never => JoinFlags::NO_RELAY,
+            RelayUse::IfNeeded => JoinFlags::NONE,
+            RelayUse::Only => JoinFlags::RELAY_ONLY,
+        };
         let join = Join {
             room: self.config.room,
             token: self.token,
@@ -292,7 +312,7 @@ impl Agent {
             candidates: mapped.chain(hosts).take(CANDIDATES_MAX).collect(),
             role: self.config.role,
             capacity: self.config.capacity,
-            flags,
+            flags: welcome | relay,
         };
         self.rejoin_at = None;
         self.client.join(now, join);
@@ -420,17 +440,26 @@ impl Agent {
         self.wishes.retain(|wish| *wish != connect.peer);
         let rtt = self.client.rtt().unwrap_or(SETTLE);
         let plan = attempt::plan(&self.config, self.token, self.nat().clone(), rtt, connect);
-        self.attempts.push(Attempt::begin(now, shared, connect, plan));
-        self.search(cx, now);
+        let relay = self.relay_addr(connect);
+        self.attempts.push(Attempt::begin(now, shared, connect, plan, relay));
+        self.search(cx, now, shared);
     }
 
-    fn search(&mut self, cx: &mut Context<'_>, now: Instant) {
+    /// Where the server forwards, if it does and that is wanted.
+    fn relay_addr(&self, connect: &crate::wire::rendezvous::Connect) -> Option<SocketAddr> {
+        let relay = connect.relay.filter(|_| self.config.relay != RelayUse::Never)?;
+        let server = self.link.addr()?;
+        let ip = if relay.addr.ip().is_unspecified() { server.ip() } else { relay.addr.ip() };
+        Some(SocketAddr::new(ip, relay.addr.port()))
+    }
+
+    fn search(&mut self, cx: &mut Context<'_>, now: Instant, shared: &Arc<Shared>) {
         let mut place = 0;
         while let Some(attempt) = self.attempts.get_mut(place) {
             if attempt.became_ready(cx) {
                 self.client.ready(now, attempt.session(), 0);
             }
-            match attempt.poll(cx, now) {
+            match attempt.poll(cx, now, shared) {
                 Poll::Pending => place += 1,
                 Poll::Ready((result, event)) => {
                     self.attempts.swap_remove(place);

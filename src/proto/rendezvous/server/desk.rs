@@ -123,9 +123,19 @@ impl Desk {
         self.server.set_stun(addrs);
     }
 
+    /// There is a socket for what is to be forwarded; see [`Server::set_relay`].
+    pub fn set_relay(&mut self, addr: SocketAddr) -> bool {
+        self.server.set_relay(addr)
+    }
+
+    /// A datagram has come to that socket; see [`Server::relay`].
+    pub fn relay(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Option<SocketAddr> {
+        self.server.relay(now, from, datagram)
+    }
+
     /// What the server has seen and done.
     #[must_use]
-    pub const fn stats(&self) -> ServerStats {
+    pub fn stats(&self) -> ServerStats {
         self.server.stats()
     }
 

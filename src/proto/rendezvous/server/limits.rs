@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::relay::RelayConfig;
 use crate::error::ConfigError;
 use crate::proto::rendezvous::rate::Rate;
 
@@ -53,6 +54,8 @@ pub struct ServerConfig {
     /// A client with a private address may meet one with a public address (default no). For laboratories, and for
     /// networks in which private addresses are routed.
     pub mixed_scopes: bool,
+    /// What is forwarded for those who find no way to each other (default nothing).
+    pub relay: Option<RelayConfig>,
 }
 
 impl Default for ServerConfig {
@@ -81,6 +84,7 @@ impl Default for ServerConfig {
             deadline: secs(15),
             rounds: 4,
             mixed_scopes: false,
+            relay: None,
         }
     }
 }
@@ -116,6 +120,9 @@ impl ServerConfig {
             ("deadline", "1 ms to 10 min", short(self.deadline)),
             ("rounds", "at least 1", self.rounds > 0),
         ];
+        if let Some(relay) = &self.relay {
+            relay.validate()?;
+        }
         match checks.iter().find(|(_, _, fits)| !fits) {
             Some(&(field, range, _)) => Err(ConfigError { field, range }),
             None => Ok(()),

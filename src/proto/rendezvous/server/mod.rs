@@ -13,6 +13,7 @@ mod guest;
 mod households;
 mod limits;
 mod meetings;
+mod relay;
 mod rooms;
 mod scope;
 mod stats;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use desk::Desk;
 pub use limits::ServerConfig;
+pub use relay::RelayConfig;
 pub use stats::ServerStats;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -37,6 +39,7 @@ use self::agenda::{Agenda, Due};
 use self::guest::Guest;
 use self::households::Households;
 use self::meetings::Meetings;
+use self::relay::RelayTable;
 use self::rooms::Rooms;
 use crate::storage::{Key, Slab};
 use crate::time::Instant;
@@ -92,6 +95,8 @@ pub struct Server {
     farewells: VecDeque<Farewell>,
     stats: ServerStats,
     stun: Vec<SocketAddr>,
+    /// Once there is a socket for it.
+    relay: Option<RelayTable>,
     draining: bool,
 }
 
@@ -135,6 +140,7 @@ impl Server {
             farewells: VecDeque::new(),
             stats: ServerStats::default(),
             stun: Vec::new(),
+            relay: None,
             draining: false,
         }
     }
@@ -145,6 +151,18 @@ impl Server {
         self.stun = addrs.iter().copied().take(crate::wire::rendezvous::STUN_MAX).collect();
     }
 
+    /// There is a socket for what is to be forwarded, at that address as clients see it; an unspecified one stands for
+    /// the server's own. False: nothing is forwarded, see [`ServerConfig::relay`].
+    pub fn set_relay(&mut self, addr: SocketAddr) -> bool {
+        self.relay = self.config.relay.map(|config| RelayTable::new(config, addr));
+        self.relay.is_some()
+    }
+
+    /// A datagram has come to that socket: to whom it is to be forwarded from there, if to anybody.
+    pub fn relay(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Option<SocketAddr> {
+        self.relay.as_mut()?.forward(now, from, datagram, &mut self.stats)
+    }
+
     /// What it grants.
     #[must_use]
     pub const fn config(&self) -> &ServerConfig {
@@ -153,11 +171,12 @@ impl Server {
 
     /// What it has seen and done.
     #[must_use]
-    pub const fn stats(&self) -> ServerStats {
+    pub fn stats(&self) -> ServerStats {
         let mut stats = self.stats;
         stats.clients = self.guests.len() as u64;
         stats.rooms = self.rooms.len() as u64;
         stats.meetings = self.meetings.len() as u64;
+        stats.relaying = self.relay.as_ref().map_or(0, |relay| relay.running() as u64);
         stats
     }
 
@@ -189,6 +208,9 @@ impl Server {
             }
         }
         self.households.expire(now);
+        if let Some(relay) = &mut self.relay {
+            relay.expire(now);
+        }
         while let Some(room) = self.rooms.expire(now, self.config.room_empty, self.config.room_age) {
             self.stats.rooms_aged += 1;
             self.close_room(now, room);
@@ -200,7 +222,8 @@ impl Server {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let rooms = self.rooms.next_expiry(self.config.room_empty, self.config.room_age);
-        [self.agenda.next(), self.households.next_expiry(), rooms].into_iter().flatten().min()
+        let relay = self.relay.as_ref().and_then(RelayTable::next_expiry);
+        [self.agenda.next(), self.households.next_expiry(), rooms, relay].into_iter().flatten().min()
     }
 }
 

@@ -103,6 +103,10 @@ impl Rooms {
     pub(super) fn enter(&mut self, room: Key, member: Member) {
         if let Some(room) = self.rooms.get_mut(room) {
             room.empty_since = None;
+            if room.members.is_empty() {
+                // Most rooms are for two, and most of those wait with one.
+                room.members.reserve_exact(room.capacity.min(2));
+            }
             room.members.push(member);
         }
     }

@@ -16,6 +16,14 @@ pub struct ServerStats {
     pub rooms: u64,
     /// Meetings under way.
     pub meetings: u64,
+    /// Pairs for whom something is forwarded.
+    pub relaying: u64,
+    /// Datagrams that were forwarded.
+    pub relayed_datagrams: u64,
+    /// Bytes of those.
+    pub relayed_bytes: u64,
+    /// Datagrams to the relay that were not: from somebody unknown, or too many.
+    pub relay_dropped: u64,
     /// Clients that came.
     pub arrived: u64,
     /// Clients that were not let in: the server is full, or about to go.
@@ -94,6 +102,10 @@ impl ServerStats {
             named("clients", self.clients),
             named("rooms", self.rooms),
             named("meetings", self.meetings),
+            named("relaying", self.relaying),
+            named("relayed_datagrams", self.relayed_datagrams),
+            named("relayed_bytes", self.relayed_bytes),
+            named("relay_dropped", self.relay_dropped),
             named("arrived", self.arrived),
             named("refused_full", self.refused_full),
             named("refused_address", self.refused_address),

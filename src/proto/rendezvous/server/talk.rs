@@ -14,7 +14,7 @@ use crate::time::Instant;
 use crate::wire::Session;
 use crate::wire::rendezvous::{
     Claim, Connect, ErrorCode, Hello, Join, JoinFlags, Leave, Limits, Message, PEERS_MAX, PeerHandle, Peers,
-    Ping, Punched, Refusal, Role, Round, WantedRole, Welcome,
+    Ping, Punched, Refusal, Relay, Role, Round, WantedRole, Welcome,
 };
 
 impl Server {
@@ -280,12 +280,14 @@ impl Server {
         let Some(meeting) = self.meetings.get_mut(key) else { return };
         meeting.begin(now, &self.config);
         let (ends_at, sides) = (meeting.ends_at, meeting.sides);
-        let Some(letters) = self.letters(key) else {
+        let Some(mut letters) = self.letters(key) else {
             self.meetings.remove(key);
             let gone = Refusal { peer: Some(sides[1].handle), ..Refusal::new(ErrorCode::NotConnected) };
             return self.refuse(sides[0].client, gone);
         };
         self.stats.connects += 1;
+        let relay = self.offer_relay(now, key);
+        letters.iter_mut().for_each(|letter| letter.relay = relay);
         self.agenda.note(ends_at, Due::Meeting(key));
         for (side, letter) in sides.iter().zip(letters) {
             self.say(side.client, &Message::Connect(Box::new(letter)));
@@ -321,6 +323,24 @@ impl Server {
             }
         };
         Some([letter(0), letter(1)])
+    }
+
+    /// What is forwarded for the two, should it come to that.
+    fn offer_relay(&mut self, now: Instant, key: Key) -> Option<Relay> {
+        let table = self.relay.as_mut()?;
+        let meeting = self.meetings.get(key)?;
+        let room = self.rooms.get(meeting.room)?;
+        let [Some(asker), Some(asked)] = meeting.sides.map(|side| room.member(side.handle)) else {
+            return None;
+        };
+        let [Some(one), Some(two)] = [asker, asked].map(|member| self.guests.get(member.client)) else {
+            return None;
+        };
+        if [asker, asked].iter().any(|member| member.flags.contains(JoinFlags::NO_RELAY)) {
+            return None;
+        }
+        let tokens = [asker, asked].map(|member| Connect::session_token(member.token, meeting.session));
+        table.offer(now, tokens, [&one.seen, &two.seen])
     }
 
     fn ready(&mut self, now: Instant, key: Key, round: Round) {

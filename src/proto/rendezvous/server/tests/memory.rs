@@ -26,7 +26,7 @@ fn n10_an_idle_client_takes_half_a_kibibyte_of_the_server() {
     hall.pass(Duration::from_secs(30), &all);
     let guests = all.iter().map(|who| bytes_of(&hall.server, hall.ids[*who])).max().unwrap();
     // A room with one member: the room, its place in the trees, the member.
-    let room = size_of::<Room>() + size_of::<Member>() * 4 + 2 * size_of::<RoomId>();
+    let room = size_of::<Room>() + size_of::<Member>() * 2 + 2 * size_of::<RoomId>();
     eprintln!("n10 bound=1024 bytes per idle client measured={guests} and {room} for its room");
     assert!(guests + room <= 1024, "{guests} + {room}");
 }

@@ -5,6 +5,7 @@
 mod abuse;
 mod meetings;
 mod memory;
+mod relay;
 mod rooms;
 mod visits;
 
