@@ -122,7 +122,7 @@ fn drain(handle: &Handle) {
 }
 
 #[test]
-fn n10_ten_thousand_idle_clients_take_a_kibibyte_each_and_their_streams_three() {
+fn n11_ten_thousand_idle_clients_take_a_kibibyte_each_and_their_streams_three() {
     let mut town = Town::new();
     let mut handles = Vec::new();
     let start = Region::new(COUNTED);
@@ -184,7 +184,7 @@ fn n10_ten_thousand_idle_clients_take_a_kibibyte_each_and_their_streams_three() 
     let per = |bytes: isize| bytes / isize::try_from(CLIENTS).unwrap();
     let (desk, streams) = (per(without_clients - without_desk), per(without_desk - nothing));
     eprintln!(
-        "n10 bound=1280 bytes per idle client and 3584 for its stream measured={desk}, {streams} \
+        "n11 bound=1280 bytes per idle client and 3584 for its stream measured={desk}, {streams} \
          (with the clients' side {})",
         per(with)
     );

@@ -142,14 +142,14 @@ fn n05_one_pair_has_one_meeting_at_a_time() {
 }
 
 #[test]
-fn n10_there_are_no_more_clients_than_there_may_be() {
+fn n11_there_are_no_more_clients_than_there_may_be() {
     let mut hall = Hall::with(ServerConfig { clients: 100, ..ServerConfig::default() });
     let from = |hall: &mut Hall, net: u8| {
         (0..200).filter(|port| hall.try_arrive(&format!("192.0.{net}.1:{}", 4000 + port)).is_ok()).count()
     };
     let one = from(&mut hall, 1);
     let two = from(&mut hall, 2);
-    eprintln!("n10 bound=64 clients per address, 100 in all measured={one}, {}", one + two);
+    eprintln!("n11 bound=64 clients per address, 100 in all measured={one}, {}", one + two);
     assert_eq!((one, two), (64, 36));
     assert_eq!(hall.try_arrive("[2001:db8::1]:1"), Err(Turned::Full));
     let mut hall = Hall::new();
@@ -159,7 +159,7 @@ fn n10_there_are_no_more_clients_than_there_may_be() {
 }
 
 #[test]
-fn n10_who_talks_too_much_is_sent_away() {
+fn n11_who_talks_too_much_is_sent_away() {
     let mut hall = Hall::new();
     let (victim, _) = hall.member("192.0.2.2:4000", "harbour");
     let talker = hall.guest("192.0.2.1:4000");
@@ -168,14 +168,14 @@ fn n10_who_talks_too_much_is_sent_away() {
     hall.send(talker, &flood);
     let answers = hall.hear(talker);
     let pongs = answers.iter().filter(|message| matches!(message, Message::Ping(_))).count();
-    eprintln!("n10 bound=200 answers measured={pongs}");
+    eprintln!("n11 bound=200 answers measured={pongs}");
     assert!(hall.gone[talker] && pongs <= 200);
     assert_eq!(codes(&answers), [ErrorCode::RateLimited]);
     assert!(!hall.gone[victim]);
 }
 
 #[test]
-fn n10_who_does_not_listen_is_sent_away_and_takes_no_memory() {
+fn n11_who_does_not_listen_is_sent_away_and_takes_no_memory() {
     let mut hall = Hall::with(ServerConfig {
         joins_per_client: Rate::per_minute(1_000_000, 1_000_000),
         joins_per_address: Rate::per_minute(1_000_000, 1_000_000),
@@ -192,14 +192,14 @@ fn n10_who_does_not_listen_is_sent_away_and_takes_no_memory() {
             break;
         }
     }
-    eprintln!("n10 bound={} bytes wait for one client measured={most}", 16 << 10);
+    eprintln!("n11 bound={} bytes wait for one client measured={most}", 16 << 10);
     assert!(most <= (16 << 10) + 1200, "{most}");
     hall.deliver();
     assert!(hall.gone[deaf]);
 }
 
 #[test]
-fn n10_any_bytes_leave_the_server_sound() {
+fn n11_any_bytes_leave_the_server_sound() {
     let mut rng = StdRng::from_seed([3; 32]);
     let mut hall = Hall::new();
     let (witness, own) = hall.member("192.0.2.200:4000", "harbour");
@@ -229,5 +229,5 @@ fn n10_any_bytes_leave_the_server_sound() {
     let stats = hall.server.stats();
     assert_eq!((stats.clients, stats.meetings), (1, 0), "all but one are gone");
     assert_eq!(hall.join(witness, &join("harbour", witness)), own);
-    eprintln!("n10 bound=sound measured={} messages, {} bad", stats.messages, stats.bad_messages);
+    eprintln!("n11 bound=sound measured={} messages, {} bad", stats.messages, stats.bad_messages);
 }

@@ -16,7 +16,7 @@ fn bytes_of(server: &Server, id: ClientId) -> usize {
 }
 
 #[test]
-fn n10_an_idle_client_takes_half_a_kibibyte_of_the_server() {
+fn n11_an_idle_client_takes_half_a_kibibyte_of_the_server() {
     let mut hall = Hall::new();
     let mut all = Vec::new();
     for number in 0..1000u32 {
@@ -27,6 +27,6 @@ fn n10_an_idle_client_takes_half_a_kibibyte_of_the_server() {
     let guests = all.iter().map(|who| bytes_of(&hall.server, hall.ids[*who])).max().unwrap();
     // A room with one member: the room, its place in the trees, the member.
     let room = size_of::<Room>() + size_of::<Member>() * 2 + 2 * size_of::<RoomId>();
-    eprintln!("n10 bound=1024 bytes per idle client measured={guests} and {room} for its room");
+    eprintln!("n11 bound=1024 bytes per idle client measured={guests} and {room} for its room");
     assert!(guests + room <= 1024, "{guests} + {room}");
 }

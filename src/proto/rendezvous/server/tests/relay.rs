@@ -86,7 +86,7 @@ fn who_has_another_port_than_before_keeps_his_place() {
 }
 
 #[test]
-fn n14_nothing_is_forwarded_for_strangers_or_to_where_nobody_was_seen() {
+fn n13_nothing_is_forwarded_for_strangers_or_to_where_nobody_was_seen() {
     let mut exchange = Exchange::new(RelayConfig::default());
     let mut forwarded = 0;
     let mut send = |exchange: &mut Exchange, from: &str, datagram: &[u8]| {
@@ -98,12 +98,12 @@ fn n14_nothing_is_forwarded_for_strangers_or_to_where_nobody_was_seen() {
         send(&mut exchange, "192.0.2.1:41000", &probe(Token::new(1000 + guess)));
     }
     send(&mut exchange, "192.0.2.1:41000", b"no probe at all");
-    eprintln!("n14 bound=0 datagrams for strangers measured={forwarded}");
+    eprintln!("n13 bound=0 datagrams for strangers measured={forwarded}");
     assert_eq!((forwarded, exchange.table.running()), (0, 0));
 }
 
 #[test]
-fn n14_bytes_rate_and_time_are_limited() {
+fn n13_bytes_rate_and_time_are_limited() {
     let second = Duration::from_secs(1);
     let config = RelayConfig { sessions: 4, bytes: 1 << 20, duration: 600 * second, rate: 64 << 10 };
     let mut exchange = Exchange::open(config);
@@ -117,7 +117,7 @@ fn n14_bytes_rate_and_time_are_limited() {
         }
         fastest = fastest.max(passed - before);
     }
-    eprintln!("n14 bound=1048576 bytes, 81920 in a second measured={passed}, {fastest}");
+    eprintln!("n13 bound=1048576 bytes, 81920 in a second measured={passed}, {fastest}");
     assert!((1_047_000..=1 << 20).contains(&passed) && fastest <= 65_536 + 16_384, "{passed} {fastest}");
     assert!(exchange.send("203.0.113.1:51000", &datagram).is_some(), "the other direction has its own");
     exchange.now = exchange.now + 600 * second;
@@ -127,7 +127,7 @@ fn n14_bytes_rate_and_time_are_limited() {
 }
 
 #[test]
-fn n14_no_more_pairs_than_there_may_be_and_offers_expire() {
+fn n13_no_more_pairs_than_there_may_be_and_offers_expire() {
     let mut exchange = Exchange::open(RelayConfig { sessions: 1, ..RelayConfig::default() });
     let tokens = [Token::new(300), Token::new(400)];
     let seen = [at("192.0.2.7:4000"), at("192.0.2.8:4000")];
@@ -135,7 +135,7 @@ fn n14_no_more_pairs_than_there_may_be_and_offers_expire() {
     assert!(exchange.table.offer(exchange.now, tokens, [&seen[..1], &seen[1..]]).is_none(), "once is enough");
     exchange.send("192.0.2.7:4000", &probe(tokens[1]));
     assert_eq!(exchange.send("192.0.2.8:4000", &probe(tokens[0])), None);
-    eprintln!("n14 bound=1 pair measured={}", exchange.table.running());
+    eprintln!("n13 bound=1 pair measured={}", exchange.table.running());
     assert_eq!(exchange.table.running(), 1);
     exchange.now = exchange.now + Duration::from_secs(60);
     exchange.table.expire(exchange.now);
