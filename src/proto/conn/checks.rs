@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(flight.most(), 500, "it may have been there at the end of the period");
         flight.note(at(12_999), 9, period);
         assert_eq!(flight.most(), 9);
-        flight.note(at(14_999), 3, period);
+        flight.note(at(15_000), 3, period);
         assert_eq!(flight.most(), 3, "two periods without a word end it too");
     }
 }

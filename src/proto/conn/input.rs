@@ -244,7 +244,7 @@ impl Connection {
         let probed = std::mem::take(&mut self.persist_tries) > 0 || self.rtt.backoffs() > 0;
         self.timers.persist = None;
         // What probed the shut window may have been thrown away: do not wait for its long timeout.
-        if probed && self.send.queue_tail_probe() {
+        if probed && self.send.outstanding() > 0 && self.send.queue_tail_probe() {
             self.due.probe = true;
             self.rtt.reset_back_off();
             self.timers.retransmit = Some(now + self.rtt.rto());

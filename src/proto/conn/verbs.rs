@@ -37,7 +37,10 @@ impl Connection {
         if let Some(refusal) = self.write_refusal() {
             return refusal;
         }
-        WriteOutcome::Written(self.send.write(data))
+        match self.send.write(data) {
+            0 if !data.is_empty() => WriteOutcome::Full,
+            taken => WriteOutcome::Written(taken),
+        }
     }
 
     /// Why nothing can be written, unless it is for want of room: then [`WriteOutcome::Full`], or `None` if there

@@ -1,7 +1,7 @@
 //! Sockets that come and go: parts of the endpoint ask for them, the driver opens and closes them.
 //!
 //! ```text
-//!   want ─▶ Open ─▶ driver ─▶ opened ─▶ news ─▶ whoever asked ─▶ release_all ─▶ (no route leads through it) ─▶ Close
+//!   want ─▶ Open ─▶ driver ─▶ opened ─▶ news ─▶ whoever asked ─▶ release ─▶ (no route leads through it) ─▶ Close
 //! ```
 //!
 //! Whoever asked holds the socket until it lets go of it, and a connection that goes through it holds it too; the last
@@ -38,7 +38,7 @@ pub(super) struct Owner(pub(super) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct News {
     pub(super) owner: Owner,
-    /// The socket, held by the owner until it [lets go](SocketPool::release_all); `None` if the system has none.
+    /// The socket, held by the owner until it is [released](SocketPool::release); `None` if the system has none.
     pub(super) socket: Option<SocketId>,
 }
 
@@ -75,6 +75,15 @@ impl SocketPool {
         let count = count.min(EXTRA_MAX.saturating_sub(self.len()));
         self.wanted.extend(std::iter::repeat_n(Wish { like, owner: Some(owner) }, count));
         count
+    }
+
+    /// The owner needs this socket no more. Connections that go through it keep it open.
+    #[cfg_attr(not(test), expect(dead_code, reason = "whoever asks for several has let go of all so far"))]
+    pub(super) fn release(&mut self, socket: SocketId) {
+        if let Some(place) = self.held.iter().position(|held| held.socket == socket) {
+            self.held.swap_remove(place);
+            self.released.push(socket);
+        }
     }
 
     /// The owner needs no socket any more, and wants to hear of none.
@@ -216,7 +225,7 @@ mod tests {
         assert_eq!(pool.want(ONE, LIKE, 2), 2);
         let sockets = [1, 2].map(|number| opened(&mut pool, number).socket.expect("opened"));
         assert_eq!(pool.take_released(|_| false), None);
-        pool.release_all(ONE);
+        sockets.iter().for_each(|&socket| pool.release(socket));
         assert_eq!(pool.take_released(|socket| socket == sockets[0]), Some(sockets[1]));
         assert_eq!(pool.take_released(|_| true), None);
         assert_eq!(pool.take_released(|_| false), Some(sockets[0]));

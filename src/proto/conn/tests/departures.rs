@@ -166,20 +166,6 @@ fn the_timeout_starts_anew_with_a_tail_probe() {
 }
 
 #[test]
-fn the_timeout_starts_anew_with_a_packet_that_has_become_the_first() {
-    let (mut raw, _) = flying();
-    raw.say_sack(&[0b1110, 0, 0, 0]);
-    let mut batch = Batch::new(1);
-    assert!(raw.conn.poll_transmit(raw.now, &mut batch));
-    raw.pass(millis(20));
-    raw.ack = OUR_SYN.next();
-    raw.say_sack(&[0b111, 0, 0, 0]);
-    raw.pass(millis(5));
-    assert_eq!(only(Kind::Data, &raw.hear())[0].seq, OUR_SYN + 2);
-    assert_eq!(raw.conn.timers.retransmit.map(|at| at.since(raw.now)), Some(raw.conn.rtt.rto()));
-}
-
-#[test]
 fn what_else_is_sent_leaves_the_timeout_alone() {
     let (mut raw, due) = flying();
     raw.write(&[0; 2 * FULL]);

@@ -200,47 +200,6 @@ fn a_window_that_opens_has_the_refused_probe_sent_again_at_once() {
 }
 
 #[test]
-fn what_the_peer_may_have_thrown_away_goes_again_when_its_window_opens() {
-    // Probed once, and not yet again.
-    let mut raw = Raw::dialled(unlimited().keepalive(None));
-    raw.window = 0;
-    raw.say(Kind::State, b"");
-    raw.write(&[0; 100]);
-    assert_eq!(only(Kind::Data, &raw.pass_hearing(millis(510))).len(), 1);
-    assert_eq!((raw.conn.persist_tries, raw.conn.rtt.backoffs()), (1, 0));
-    raw.window = 1 << 20;
-    raw.say(Kind::State, b"");
-    assert_eq!(only(Kind::Data, &raw.hear())[0].seq, OUR_SYN.next());
-
-    // Never probed, but repeated.
-    let mut raw = Raw::dialled(unlimited().keepalive(None));
-    raw.write(&[0; FULL]);
-    raw.hear();
-    while raw.conn.rtt.backoffs() == 0 {
-        raw.pass_hearing(millis(10));
-    }
-    raw.window = 0;
-    raw.say(Kind::State, b"");
-    assert_eq!((raw.hear(), raw.conn.persist_tries), (vec![], 0));
-    raw.pass(millis(10));
-    raw.window = 1 << 20;
-    raw.say(Kind::State, b"");
-    assert_eq!(only(Kind::Data, &raw.hear())[0].seq, OUR_SYN.next());
-    assert_eq!(raw.conn.rtt.backoffs(), 0);
-}
-
-#[test]
-fn the_first_repetition_of_an_end_backs_off_like_any_other() {
-    let mut raw = Raw::accepted(config().rto_min(secs(2)).keepalive(None));
-    raw.say(Kind::Fin, b"");
-    raw.conn.finish();
-    let times: Vec<_> =
-        raw.pass_hearing(secs(8)).into_iter().filter(|heard| heard.kind() == Kind::Fin).collect();
-    let pauses = times.windows(2).map(|pair| pair[1].at.since(pair[0].at).as_secs());
-    assert_eq!(pauses.filter(|pause| *pause > 1).collect::<Vec<_>>(), [2, 4], "after a probe");
-}
-
-#[test]
 fn an_open_window_is_no_stall_however_long_an_answer_takes() {
     let mut raw = Raw::dialled(unlimited());
     raw.write(b"text");

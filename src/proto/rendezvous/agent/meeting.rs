@@ -93,9 +93,12 @@ impl Meeting {
             AgentEvent::NotMet(_, error) => return Some(Err(error)),
             AgentEvent::Trouble(error) if self.is_final(error) => {
                 let report = PunchReport { local: self.agent.nat().clone(), ..PunchReport::default() };
-                return Some(Err(PunchError::Rendezvous {
-                    why: error.to_string(),
-                    report: Box::new(report),
+                let report = Box::new(report);
+                // No server answers, neither as one for meetings nor as one for addresses.
+                let blocked = error == RendezvousError::Unreachable && report.local.blocked;
+                return Some(Err(match blocked {
+                    true => PunchError::UdpBlocked(report),
+                    false => PunchError::Rendezvous { why: error.to_string(), report },
                 }));
             }
             AgentEvent::Trouble(_) => {}

@@ -256,14 +256,11 @@ fn duplicate_acknowledgements_are_counted_until_that_proves_wrong() {
 fn a_probe_that_waits_behind_the_head_still_goes() {
     let mut rig = Rig::with_flight(10);
     rig.wait(40);
-    rig.ack(0, &[1, 2, 3]);
-    rig.detect();
-    assert_eq!(rig.resend(), [0]);
     assert!(rig.send.queue_tail_probe());
-    rig.ack(0, &[1, 2, 3, 6, 7, 8]);
-    assert_eq!(packets(rig.detect()), 2);
-    rig.ack(4, &[6, 7, 8]);
-    assert_eq!(rig.resend(), [4, 9, 5], "the head first, though the probe was queued before");
+    rig.ack(0, &[6, 7, 8]);
+    assert_eq!(packets(rig.detect()), 6);
+    rig.ack(5, &[6, 7, 8]);
+    assert_eq!(rig.resend(), [5, 9], "the head first, though the probe was queued before");
 }
 
 #[test]
