@@ -374,7 +374,7 @@ impl<'a> Scene<'a> {
         }
         let memory = self.conn.memory();
         assert!(memory <= self.memory_max, "{memory} bytes of memory: {:#?}", self.conn);
-        if self.checks % CHECKS_PER_LOOK == 0 {
+        if self.checks.is_multiple_of(CHECKS_PER_LOOK) {
             let stats = self.conn.stats();
             assert!(stats.window_local as usize <= self.window_max);
             assert!(stats.bytes_in_flight as usize <= self.outgoing.written);

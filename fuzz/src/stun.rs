@@ -57,7 +57,8 @@ impl Slow {
     fn read(bytes: &[u8]) -> Option<Self> {
         let short = |at: usize| Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
         let fits = bytes.len() >= HEADER && usize::from(short(2)?) + HEADER == bytes.len();
-        if !fits || bytes.len() % 4 != 0 || bytes[0] >= 4 || bytes[4..8] != [0x21, 0x12, 0xA4, 0x42] {
+        if !fits || !bytes.len().is_multiple_of(4) || bytes[0] >= 4 || bytes[4..8] != [0x21, 0x12, 0xA4, 0x42]
+        {
             return None;
         }
         let (mut at, mut found) = (HEADER, Vec::new());

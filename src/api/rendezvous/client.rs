@@ -274,7 +274,7 @@ pub enum RoomEvent {
         /// The stream.
         stream: UtpStream,
         /// How it went.
-        report: PunchReport,
+        report: Box<PunchReport>,
     },
     /// There is no stream to somebody.
     NotMet {
@@ -340,9 +340,11 @@ fn room_event(event: AgentEvent) -> Option<RoomEvent> {
         AgentEvent::Came(peer) => RoomEvent::Came(peer),
         AgentEvent::Went(peer) => RoomEvent::Went(peer),
         AgentEvent::Asked(peer) => RoomEvent::Asked(peer),
-        AgentEvent::Met(met) => {
-            RoomEvent::Met { peer: met.peer, stream: UtpStream::new(met.handle), report: met.report }
-        }
+        AgentEvent::Met(met) => RoomEvent::Met {
+            peer: met.peer,
+            stream: UtpStream::new(met.handle),
+            report: Box::new(met.report),
+        },
         AgentEvent::NotMet(peer, error) => RoomEvent::NotMet { peer, error },
         AgentEvent::Trouble(error) => RoomEvent::Trouble(error),
     })

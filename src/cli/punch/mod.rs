@@ -167,7 +167,7 @@ async fn connected(
     }
     let trial = trial::run(&mut stream, options.send_bytes).await?;
     if options.json {
-        let rtt = report.rtt.or(stream.stats().rtt).map(quantity::millis);
+        let rtt = report.rtt.or_else(|| stream.stats().rtt).map(quantity::millis);
         return output::json(&Outcome {
             connected: true,
             rtt_ms: rtt,

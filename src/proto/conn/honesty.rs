@@ -153,13 +153,14 @@ mod tests {
             for _ in 0..500 {
                 honesty.sent();
             }
-            let places: Vec<u64> = (0..1000)
+            let mut places: Vec<u64> = (0..1000)
                 .map(|_| {
                     honesty.kept_back(window);
                     honesty.next - 500
                 })
                 .collect();
-            let (least, most) = (*places.iter().min().unwrap(), *places.iter().max().unwrap());
+            places.sort_unstable();
+            let (least, most) = (places[0], places[999]);
             assert!((pause..pause + pause / 50).contains(&least), "{window}: {least}");
             assert!((2 * pause - pause / 50..2 * pause).contains(&most), "{window}: {most}");
         }

@@ -284,10 +284,8 @@ impl Punch {
             if let Some(socket) = socket {
                 self.birthday.opened(now, socket);
             }
-        } else if self.counts.attempts == 2 && self.ended.is_none() {
-            if let Some(socket) = socket {
-                self.targets.again(socket, now + WAIT_MIN);
-            }
+        } else if let Some(socket) = socket.filter(|_| self.counts.attempts == 2 && self.ended.is_none()) {
+            self.targets.again(socket, now + WAIT_MIN);
         }
         self.handle_timeout(now);
     }

@@ -55,9 +55,11 @@ mod tests {
 
     #[test]
     fn n05_an_address_of_our_network_is_told_to_those_in_it_only() {
-        let mut report = NatReport::default();
-        report.public_v4 = Some("203.0.113.7:4000".parse().unwrap());
-        report.public_v6 = Some("[2001:db8:1:2::7]:4000".parse().unwrap());
+        let report = NatReport {
+            public_v4: Some("203.0.113.7:4000".parse().unwrap()),
+            public_v6: Some("[2001:db8:1:2::7]:4000".parse().unwrap()),
+            ..NatReport::default()
+        };
         let host = Candidate::new(CandidateKind::Host, "10.0.0.2:4000".parse().unwrap());
         let all = report.candidates(&[host, host]);
         assert_eq!(all.len(), 3);
@@ -76,8 +78,8 @@ mod tests {
 
     #[test]
     fn a_public_address_that_we_have_ourselves_is_told_once() {
-        let mut report = NatReport::default();
-        report.public_v4 = Some("203.0.113.7:4000".parse().unwrap());
+        let report =
+            NatReport { public_v4: Some("203.0.113.7:4000".parse().unwrap()), ..NatReport::default() };
         let host = Candidate::new(CandidateKind::Host, "203.0.113.7:4000".parse().unwrap());
         let seen = Candidate { kind: CandidateKind::Reflexive, ..host };
         assert_eq!(report.candidates(&[host]), [seen]);

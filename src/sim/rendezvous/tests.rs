@@ -101,7 +101,7 @@ fn world(seed: u64, pairs: usize, link: Link) -> (World, HostId, Vec<HostId>) {
     let mut guests = Vec::new();
     for (token, room) in (0u64..).zip(names.iter().take(pairs).flat_map(|room| [*room, *room])) {
         let guest = world.host(Config::default());
-        world.join(guest, server, Line::from(link.clone()));
+        world.join(guest, server, Line::from(link));
         world.reside(guest, Guest::new(addr, token, room));
         guests.push(guest);
     }
@@ -167,18 +167,18 @@ fn meet_with(
 ) -> (World, HostId, [HostId; 2], FlowId) {
     let mut world = World::new(seed);
     let place = Place::internet().port(7171).second_port(7172);
-    let server = world.host_at(place, Config::default(), link.clone());
+    let server = world.host_at(place, Config::default(), link);
     world.reside(server, RendezvousServer::new(ServerConfig { relay, ..ServerConfig::default() }));
     let addr = world.addr(server);
     if relay.is_some() {
         let forwarder = world.resident::<RendezvousServer>(server).unwrap().relay();
-        let forwarder = world.raw_host_at(Place::internet(), forwarder, link.clone());
+        let forwarder = world.raw_host_at(Place::internet(), forwarder, link);
         let at = world.addr(forwarder);
         world.tell(server, |server: &mut RendezvousServer| server.relay_at(at));
     }
     let hosts = boxes.map(|nat| {
         let nat = world.nat(nat, Link::perfect());
-        world.host_at(Place::behind(nat), Config::default(), link.clone())
+        world.host_at(Place::behind(nat), Config::default(), link)
     });
     let flow = world.flow(hosts[0], hosts[1]);
     let traffic = Traffic::echo(Size::kib(100));

@@ -73,7 +73,6 @@ fn every_promise_is_kept_for_every_message() {
         let index = pair.rng.random_range(0..16u8);
         let channel = &mut channels[usize::from(index)];
         let bytes = numbered(&mut pair.rng, channel.sent);
-        let now = pair.instant();
         if let Ok(id) = pair.ends[0].messages.send(index, bytes) {
             channel.ids.insert(id, channel.sent);
             channel.sent += 1;
@@ -148,7 +147,6 @@ fn one_lost_packet_delays_no_message_of_another_channel() {
     let mut pair = Pair::new(&config, Weather::default(), 1);
     let mut late = [Vec::new(), Vec::new()];
     for round in 0..200u64 {
-        let now = pair.instant();
         // The third packet of channel 0 is lost, once.
         pair.weather.loss = if round == 6 { 1.0 } else { 0.0 };
         let channel = (round % 2) as u8;
@@ -189,7 +187,6 @@ fn many_large_messages_at_once_do_not_block_each_other() {
 fn p1_a_long_outage_both_ways_heals_by_itself() {
     let mut pair = Pair::new(&MessageConfig::default(), Weather { loss: 1.0, ..Weather::default() }, 3);
     for number in 0..10_000u32 {
-        let now = pair.instant();
         for end in &mut pair.ends {
             end.messages.send(3, Bytes::copy_from_slice(&number.to_be_bytes())).unwrap();
         }

@@ -158,7 +158,7 @@ impl Link {
     }
 
     /// Moves bytes both ways between the stream and the conversation.
-    pub(super) fn talk(&mut self, cx: &mut Context<'_>, now: Instant, client: &mut Client) -> Option<Change> {
+    pub(super) fn talk(&self, cx: &mut Context<'_>, now: Instant, client: &mut Client) -> Option<Change> {
         let mut buffer = [0; READ];
         let State::Up(handle) = &self.state else { return None };
         loop {

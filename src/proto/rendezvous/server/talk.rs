@@ -83,11 +83,10 @@ impl Server {
             return;
         }
         match hello.claim {
-            Some(Claim::Annex(secret)) => {
-                if !self.attach(key, secret) {
-                    self.doomed.push((key, Doom::Nonsense));
-                    return;
-                }
+            Some(Claim::Annex(secret)) if self.attach(key, secret) => {}
+            Some(Claim::Annex(_)) => {
+                self.doomed.push((key, Doom::Nonsense));
+                return;
             }
             // An old secret that nobody knows any more is that of a client from before a restart.
             Some(Claim::Return(secret)) => self.succeed(key, secret),
