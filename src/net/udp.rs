@@ -411,7 +411,7 @@ mod tests {
         let mut batch = batch_of(&[9]);
         let before = hops().unwrap();
         batch.set_ttl(3);
-        let seen = a.send_with_hops(peer, 3, &hops).unwrap();
+        let seen = a.send_with_hops(peer, 3, hops).unwrap();
         for _ in 0..2 {
             assert_eq!(a.try_send(peer, &batch, 0).unwrap(), 1);
             assert_eq!(receiver.recv_from(&mut [0; 99]).unwrap().0, 9);

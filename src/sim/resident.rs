@@ -22,7 +22,7 @@ use crate::time::Instant;
 /// Somebody who lives on a host and uses its endpoint.
 pub trait Resident: fmt::Debug + Any {
     /// Goes as far as it gets. Called once at the start, and then whenever the waker of [`Home::context`] was called,
-    /// the alarm rang, or the test has changed it ([`World::resident_mut`]); must not mind being called more often.
+    /// the alarm rang, or the test has changed it ([`World::tell`]); must not mind being called more often.
     fn step(&mut self, home: &mut Home<'_>);
 
     /// Whether it accepts incoming connections itself ([`Shared::poll_incoming`]) in place of the world, which would

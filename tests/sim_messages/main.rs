@@ -95,7 +95,7 @@ impl Talker {
             self.script.pop_front();
         }
         if std::mem::take(&mut self.closes) {
-            let _ = handle.poll_finish(&mut home.context());
+            assert!(handle.poll_finish(&mut home.context()).is_ready());
         }
     }
 

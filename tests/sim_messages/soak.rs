@@ -1,6 +1,6 @@
 //! A million messages over sixteen channels, through a network that loses a fifth of all packets.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,7 +34,7 @@ fn number_of(bytes: &[u8]) -> u32 {
     number
 }
 
-fn check(mode: Mode, sent: u32, seen: &[u32], fates: &HashMap<u32, Fate>) {
+fn check(mode: Mode, sent: u32, seen: &[u32], fates: &BTreeMap<u32, Fate>) {
     let mut distinct = seen.to_vec();
     distinct.sort_unstable();
     distinct.dedup();
@@ -92,13 +92,13 @@ fn soak(messages: u32, seed: u64) {
     for (_, message) in &called.received {
         seen[usize::from(message.channel)].push(number_of(&message.bytes));
     }
-    let mut ids: HashMap<MessageId, (usize, u32)> = HashMap::new();
+    let mut ids: BTreeMap<MessageId, (usize, u32)> = BTreeMap::new();
     let mut next = [0u32; 16];
     for &(channel, id) in &calling.sent {
         ids.insert(id, (channel.into(), next[usize::from(channel)]));
         next[usize::from(channel)] += 1;
     }
-    let mut fates = vec![HashMap::new(); 16];
+    let mut fates = vec![BTreeMap::new(); 16];
     for receipt in &calling.receipts {
         let (channel, number) = ids[&receipt.id];
         assert_eq!(fates[channel].insert(number, receipt.fate), None, "one fate for each");
