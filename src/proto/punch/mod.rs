@@ -284,7 +284,7 @@ impl Punch {
             if let Some(socket) = socket {
                 self.birthday.opened(now, socket);
             }
-        } else if let Some(socket) = socket.filter(|_| self.counts.attempts == 2 && self.ended.is_none()) {
+        } else if self.counts.attempts == 2 && self.ended.is_none() {
             self.targets.again(socket, now + WAIT_MIN);
         }
         self.handle_timeout(now);

@@ -201,16 +201,18 @@ impl Targets {
         self.list.last_mut()
     }
 
-    /// The same IPv4 targets once more, from a fresh socket; and the old ones begin again, at `since`.
-    pub(super) fn again(&mut self, socket: SocketId, since: Instant) {
-        let named = self.list.iter().filter(|target| target.needs_opener());
-        let fresh: Vec<Target> = named
-            .take(TARGETS_MAX.saturating_sub(self.list.len()))
-            .map(|old| {
+    /// The same IPv4 targets once more, from a fresh socket if there is one; and the old ones begin again, at `since`.
+    pub(super) fn again(&mut self, socket: Option<SocketId>, since: Instant) {
+        let room = TARGETS_MAX.saturating_sub(self.list.len());
+        let named = self.list.iter().filter(|target| target.needs_opener()).take(room);
+        let from_there = |socket| {
+            let fresh = |old: &Target| {
                 let path = Path { socket, peer: old.path.peer };
                 Target { openers: OPENERS, since: Some(since), ..Target::new(path, old.kind, old.source) }
-            })
-            .collect();
+            };
+            named.map(fresh).collect()
+        };
+        let fresh: Vec<Target> = socket.map_or_else(Vec::new, from_there);
         for old in &mut self.list {
             (old.since, old.step) = (Some(since), 0);
         }
