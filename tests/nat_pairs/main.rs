@@ -14,6 +14,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that unwraps nothing has failed, and says where")]
 
 mod bare;
+mod introduced;
 mod matrix;
 mod notes;
 mod peer;

@@ -20,31 +20,31 @@ const SEEDS: u64 = 500;
 pub(crate) struct Pair(pub(crate) NatKind, pub(crate) NatKind);
 
 impl Pair {
-    fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         let kinds = NatKind::ALL;
         let pairs = (0..kinds.len()).flat_map(|one| (one..kinds.len()).map(move |two| (one, two)));
         pairs.map(|(one, two)| Self(kinds[one], kinds[two])).collect()
     }
 
-    fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         format!("{},{}", self.0, self.1)
     }
 
     /// The world of this seed: another one for each pair. Who is who is up to the seed as well.
-    fn setting(self, seed: u64, loss: f64) -> Setting {
+    pub(crate) fn setting(self, seed: u64, loss: f64) -> Setting {
         let mut mixed = seed << 8 | (self.0 as u64) << 4 | self.1 as u64;
         let kinds = if seed.is_multiple_of(2) { [self.0, self.1] } else { [self.1, self.0] };
         Setting::draw(splitmix64(&mut mixed), &kinds.map(|kind| Home::from(kind.nat())), loss)
     }
 
     /// Whether a port has to be searched for.
-    fn is_search(self) -> bool {
+    pub(crate) fn is_search(self) -> bool {
         use NatKind::{AddressRestricted, FullCone, Symmetric};
         let open = |kind| matches!(kind, FullCone | AddressRestricted);
         (self.0 == Symmetric) != (self.1 == Symmetric) && !open(self.0) && !open(self.1)
     }
 
-    fn is_hopeless(self) -> bool {
+    pub(crate) fn is_hopeless(self) -> bool {
         self == Self(NatKind::Symmetric, NatKind::Symmetric)
     }
 }
@@ -78,11 +78,11 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn worlds(&self) -> usize {
+    pub(crate) fn worlds(&self) -> usize {
         self.outcomes.len() + self.broken.len()
     }
 
-    fn successes(&self) -> usize {
+    pub(crate) fn successes(&self) -> usize {
         self.outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).count()
     }
 
@@ -100,7 +100,7 @@ impl Tally {
         all.get(place).copied().unwrap_or(0)
     }
 
-    fn took(&self, permille: usize) -> Duration {
+    pub(crate) fn took(&self, permille: usize) -> Duration {
         let micros = self.quantile(permille, |outcome| outcome.took.as_micros() as i64);
         Duration::from_micros(micros.unsigned_abs())
     }
@@ -189,7 +189,7 @@ fn complaints(pair: Pair, tally: &Tally) -> Vec<String> {
     complaints
 }
 
-fn print(pairs: &[Pair], tallies: &[Tally]) {
+pub(crate) fn print(pairs: &[Pair], tallies: &[Tally]) {
     println!(
         "{:38} {:>6} {:>7} {:>9} {:>9} {:>9} {:>12} {:>7}",
         "pair", "worlds", "success", "median", "p99", "max", "over goal", "probes"

@@ -90,7 +90,32 @@ impl Setting {
         self.server_rtt() + self.peer_rtt() * 3 / 2 + ms(30)
     }
 
-    fn line(&self, delay: Duration) -> Link {
+    /// Puts the boxes into the world. With where the two are going to be.
+    pub(crate) fn build(&self, world: &mut World) -> (Vec<NatId>, [Place; 2]) {
+        let mut boxes: Vec<NatId> =
+            self.shared.map(|nat| world.nat(nat, Link::perfect())).into_iter().collect();
+        let shared = boxes.first().copied();
+        let mut spots = Vec::new();
+        for (home, delay) in self.homes.iter().zip(self.delays) {
+            let line = self.line(delay);
+            let nat = match home.outer {
+                Some(outer) => {
+                    let outer = world.nat(outer, line);
+                    boxes.push(outer);
+                    world.nat_behind(outer, home.nat, Link::perfect())
+                }
+                None => match shared {
+                    Some(shared) => world.nat_behind(shared, home.nat, line),
+                    None => world.nat(home.nat, line),
+                },
+            };
+            boxes.push(nat);
+            spots.push((home.place)(Place::behind(nat)));
+        }
+        (boxes, [spots[0], *spots.last().unwrap()])
+    }
+
+    pub(crate) fn line(&self, delay: Duration) -> Link {
         // Two of them make a way.
         let loss = 1.0 - (1.0 - self.loss).sqrt();
         Link::perfect().delay(delay).loss(if loss > 0.0 { Strike::random(loss) } else { Strike::never() })
@@ -149,27 +174,7 @@ impl Meeting {
     pub(crate) fn prepare(setting: Setting) -> Self {
         let mut world = World::new(setting.seed);
         let servers = servers(&mut world, &setting);
-        let mut boxes: Vec<NatId> =
-            setting.shared.map(|nat| world.nat(nat, Link::perfect())).into_iter().collect();
-        let shared = boxes.first().copied();
-        let mut spots = Vec::new();
-        for (home, delay) in setting.homes.iter().zip(setting.delays) {
-            let line = setting.line(delay);
-            let nat = match home.outer {
-                Some(outer) => {
-                    let outer = world.nat(outer, line);
-                    boxes.push(outer);
-                    world.nat_behind(outer, home.nat, Link::perfect())
-                }
-                None => match shared {
-                    Some(shared) => world.nat_behind(shared, home.nat, line),
-                    None => world.nat(home.nat, line),
-                },
-            };
-            boxes.push(nat);
-            spots.push((home.place)(Place::behind(nat)));
-        }
-        let spots = [spots[0], *spots.last().unwrap()];
+        let (boxes, spots) = setting.build(&mut world);
         let peers = spots.map(|spot| {
             if setting.bare {
                 return world.raw_host_at(spot, BarePeer::new(&servers), Link::perfect());

@@ -24,7 +24,7 @@ impl NatId {
 /// let home = world.nat(Nat::linux(), Link::perfect());
 /// let host = world.host_at(Place::behind(home).dual_stack().port(9000), Config::default(), Link::perfect());
 /// let addrs: Vec<_> = world.addrs(host).map(|addr| addr.to_string()).collect();
-/// assert_eq!(addrs, ["192.168.1.2:9000", "[2001:db8::1]:9000"]);
+/// assert_eq!(addrs, ["192.168.1.2:9000", "[2001:db8:8000:1::1]:9000"]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {

@@ -167,7 +167,7 @@ impl World {
         let [there, back] = Network::pipes_of(self.add_line(line));
         self.network.set_gateway(id, Hop { pipe: there, to: router });
         let v4 = place.v4.then(|| IpAddr::V4(self.give_v4(router)));
-        let v6 = place.v6.then(|| IpAddr::V6(self.give_v6()));
+        let v6 = place.v6.then(|| IpAddr::V6(self.give_v6(place.behind)));
         let ips: Vec<_> = v4.into_iter().chain(v6).collect();
         for &ip in &ips {
             self.attach(router, ip, Hop { pipe: back, to: id });
@@ -187,11 +187,16 @@ impl World {
         }
     }
 
-    fn give_v6(&mut self) -> Ipv6Addr {
+    /// An IPv6 address in the network of its box; on the backbone everybody has a network (/64) to himself.
+    fn give_v6(&mut self, behind: Option<NatId>) -> Ipv6Addr {
         self.topology.given_v6 += 1;
-        let [high, low] = [self.topology.given_v6 >> 16, self.topology.given_v6 & 0xffff];
+        let halves = |number: u32| [(number >> 16) as u16, number as u16];
+        let [low, high] = [halves(self.topology.given_v6), halves(behind.map_or(0, |nat| nat.0.index()))];
         // Set aside for documentation (RFC 3849).
-        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, high as u16, low as u16)
+        match behind {
+            Some(_) => Ipv6Addr::new(0x2001, 0xdb8, high[0] | 0x8000, high[1], 0, 0, low[0], low[1]),
+            None => Ipv6Addr::new(0x2001, 0xdb8, low[0], low[1], 0, 0, 0, 1),
+        }
     }
 
     /// That address is behind this router, and so behind all routers further out to which it is not hidden.

@@ -41,7 +41,7 @@ use crate::wire::{CANDIDATES_MAX, Candidate, CandidateKind, Service, Token};
 /// Ours: when a server that goes has been heard of, those who were on it look for another one within this time.
 const SCATTER: Duration = Duration::from_secs(1);
 
-/// Ours: how long a request waits for the second address of ours to be known to the server.
+/// Ours: how long the room and requests wait for the second address of ours to be known to the server.
 const SETTLE: Duration = Duration::from_millis(500);
 
 /// What an agent is to do.
@@ -123,8 +123,10 @@ pub struct Agent {
     attempts: Vec<Attempt>,
     /// Whom we want to meet, once the server knows all about us.
     wishes: VecDeque<PeerHandle>,
-    /// Until when wishes wait.
+    /// Until when wishes wait, and the room.
     settled_at: Instant,
+    /// The room waits.
+    held_back: bool,
     /// When the room is to be entered again.
     rejoin_at: Option<Instant>,
     events: VecDeque<AgentEvent>,
@@ -150,6 +152,7 @@ impl Agent {
             attempts: Vec::new(),
             wishes: VecDeque::new(),
             settled_at: Instant::ZERO,
+            held_back: false,
             rejoin_at: None,
             events,
             config,
@@ -222,11 +225,16 @@ impl Agent {
             return self.next_event();
         }
         if let Some(change) = self.link.poll(cx, now, shared, &mut self.rng) {
-            self.changed(now, change);
+            self.changed(now, shared, change);
         }
         self.look_out(cx, now, shared);
         self.talk(cx, now, shared);
+        // The welcome has told what to say on the second stream.
+        self.outlook.poll_annex(cx, now);
         self.search(cx, now, shared);
+        if self.held_back && self.is_settled(now) {
+            self.enter(now);
+        }
         self.wish(now);
         // What was decided meanwhile is said at once.
         self.talk(cx, now, shared);
@@ -243,17 +251,17 @@ impl Agent {
         if self.over {
             return None;
         }
-        let settled = Some(self.settled_at).filter(|_| !self.wishes.is_empty());
+        let settled = Some(self.settled_at).filter(|_| self.held_back || !self.wishes.is_empty());
         let outlook = self.outlook.poll_timeout();
         let times = [self.link.poll_timeout(), self.client.poll_timeout(), outlook, self.rejoin_at, settled];
         times.into_iter().flatten().min()
     }
 
-    fn changed(&mut self, now: Instant, change: Change) {
+    fn changed(&mut self, now: Instant, shared: &Arc<Shared>, change: Change) {
         match change {
             Change::Up { place, again } => {
                 self.client.connected(now, again);
-                self.outlook.linked(now);
+                self.outlook.linked(now, shared, &self.link);
                 self.settled_at = now + SETTLE;
                 self.enter(now);
                 self.events.push_back(AgentEvent::Arrived(place));
@@ -261,6 +269,7 @@ impl Agent {
             Change::Down => {
                 self.client.disconnected();
                 self.outlook.detach();
+                self.held_back = false;
                 self.trouble(RendezvousError::Broken);
                 self.again_later(now, self.config.jitter, false);
             }
@@ -292,9 +301,16 @@ impl Agent {
         }
     }
 
+    /// Whether the server knows all that it will know about where we are. Whoever is in the room may be asked for at
+    /// once, and is introduced as what is known then.
+    fn is_settled(&self, now: Instant) -> bool {
+        self.outlook.is_settled() || self.settled_at <= now
+    }
+
     /// Into the room, as soon as enough is known, or with what has changed.
     fn enter(&mut self, now: Instant) {
-        if !self.outlook.is_ready(now) || self.over {
+        self.held_back = !self.is_settled(now);
+        if !self.outlook.is_ready(now) || self.over || self.held_back {
             return;
         }
         let hosts = self.config.hosts.iter().map(|addr| Candidate::new(CandidateKind::Host, *addr));
@@ -324,14 +340,14 @@ impl Agent {
             self.enter(now);
         }
         if let Some(change) = self.link.talk(cx, now, &mut self.client) {
-            self.changed(now, change);
+            self.changed(now, shared, change);
         }
         while let Some(event) = self.client.poll_event() {
             self.happened(cx, now, shared, event);
         }
         // Answers to what was heard.
         if let Some(change) = self.link.talk(cx, now, &mut self.client) {
-            self.changed(now, change);
+            self.changed(now, shared, change);
         }
     }
 
@@ -339,7 +355,7 @@ impl Agent {
         match event {
             ClientEvent::Welcome(welcome) => {
                 self.settled_at = now + SETTLE;
-                self.outlook.welcomed(now, shared, &self.link, &welcome);
+                self.outlook.welcomed(now, &self.link, &welcome);
             }
             ClientEvent::Joined(_) => {
                 let there = self.client.peers().to_vec();
@@ -362,6 +378,7 @@ impl Agent {
                 self.trouble(RendezvousError::Leaving);
                 self.client.disconnected();
                 self.outlook.detach();
+                self.held_back = false;
                 let alone = self.link.servers().len() < 2;
                 let within = if alone { self.config.jitter } else { SCATTER.min(self.config.jitter) };
                 self.again_later(now, within, true);
@@ -419,7 +436,7 @@ impl Agent {
 
     /// Says whom we want to meet, when the server knows all that it will know about us.
     fn wish(&mut self, now: Instant) {
-        if self.client.yourself().is_none() || !(self.outlook.is_settled() || self.settled_at <= now) {
+        if self.client.yourself().is_none() || !self.is_settled(now) {
             return;
         }
         while let Some(peer) = self.wishes.pop_front() {

@@ -15,7 +15,7 @@ use crate::proto::punch::NatReport;
 use crate::proto::rendezvous::VERSION;
 use crate::proto::stun::SERVERS_MAX;
 use crate::time::Instant;
-use crate::wire::rendezvous::{Claim, Decoder, Hello, Message, Secret, Welcome};
+use crate::wire::rendezvous::{Claim, Decoder, Hello, Message, Welcome};
 
 /// Ours: how long the room waits for what is found out about the router. Answers take one round trip; what comes later
 /// is told later.
@@ -47,8 +47,6 @@ pub(super) struct Outlook {
 /// A stream from our address of the other family.
 #[derive(Debug)]
 enum Annex {
-    /// Nobody knows whether there will be one.
-    Unknown,
     /// There is none to make.
     None,
     /// It is coming about, or there.
@@ -90,41 +88,37 @@ impl Outlook {
         let ready = self.linked_at.filter(|_| !self.surveyed && !self.waited).map(|at| at + WAIT);
         let annex = match self.annex {
             Annex::Some { ping_at, .. } => Some(ping_at),
-            Annex::None | Annex::Unknown => None,
+            Annex::None => None,
         };
         let better = self.better_at.filter(|_| self.better.is_none());
         [survey, ready, annex, better].into_iter().flatten().min()
     }
 
-    /// There is a stream to a server.
-    pub(super) fn linked(&mut self, now: Instant) {
+    /// There is a stream to a server. Another one comes about while the server says hello.
+    pub(super) fn linked(&mut self, now: Instant, shared: &Arc<Shared>, link: &Link) {
         self.linked_at = Some(now);
         self.waited = false;
-        self.annex = Annex::Unknown;
+        let handle = other_family(link).map(|addr| shared.connect(addr, None));
+        self.annex = match handle.filter(|handle| handle.close_reason().is_none()) {
+            Some(handle) => {
+                let (decoder, outgoing) = (Decoder::new(), Vec::new());
+                Annex::Some { handle, decoder, outgoing, known: false, ping_at: now + ANNEX_PING }
+            }
+            None => Annex::None,
+        };
     }
 
     /// A server has taken us.
-    pub(super) fn welcomed(&mut self, now: Instant, shared: &Arc<Shared>, link: &Link, welcome: &Welcome) {
+    pub(super) fn welcomed(&mut self, now: Instant, link: &Link, welcome: &Welcome) {
         self.better_at = (link.place() > 0).then(|| now + BETTER);
         self.better = None;
-        self.annex = Annex::None;
-        let Some(addr) = link.addr() else { return };
-        let other =
-            link.servers()[link.place()].addrs().iter().find(|other| other.is_ipv4() != addr.is_ipv4());
-        if let (Some(other), Some(secret)) = (other, welcome.secret) {
-            self.attach(now, shared, *other, secret);
+        let Annex::Some { outgoing, .. } = &mut self.annex else { return };
+        let claim = welcome.secret.map(Claim::Annex);
+        let hello = Message::Hello(Hello { version: VERSION, claim });
+        // Without a secret nobody would know whose it is.
+        if claim.is_none() || hello.encode(outgoing).is_err() {
+            self.annex = Annex::None;
         }
-    }
-
-    fn attach(&mut self, now: Instant, shared: &Arc<Shared>, addr: SocketAddr, secret: Secret) {
-        let mut outgoing = Vec::new();
-        let hello = Message::Hello(Hello { version: VERSION, claim: Some(Claim::Annex(secret)) });
-        if hello.encode(&mut outgoing).is_err() {
-            return;
-        }
-        let handle = shared.connect(addr, None);
-        let ping_at = now + ANNEX_PING;
-        self.annex = Annex::Some { handle, decoder: Decoder::new(), outgoing, known: false, ping_at };
     }
 
     /// There is no server any more.
@@ -172,7 +166,8 @@ impl Outlook {
         }
     }
 
-    fn poll_annex(&mut self, cx: &mut Context<'_>, now: Instant) {
+    /// Says and hears what there is on the second stream.
+    pub(super) fn poll_annex(&mut self, cx: &mut Context<'_>, now: Instant) {
         let Annex::Some { handle, decoder, outgoing, known, ping_at } = &mut self.annex else { return };
         if *ping_at <= now {
             *ping_at = now + ANNEX_PING;
@@ -233,4 +228,11 @@ impl Outlook {
         self.better_at = Some(now + BETTER.mul_f64(rng.random_range(0.8..1.2)));
         answer.is_ok().then_some(place)
     }
+}
+
+/// The address that the server has in the family that the stream does not go by.
+fn other_family(link: &Link) -> Option<SocketAddr> {
+    let addr = link.addr()?;
+    let addrs = link.servers().get(link.place())?.addrs();
+    addrs.iter().copied().find(|other| other.is_ipv4() != addr.is_ipv4())
 }
