@@ -41,6 +41,7 @@
 //! | --- | --- |
 //! | streams on tokio | [`UtpSocket`], [`UtpListener`], [`UtpStream`] |
 //! | to see or refuse a connection before it costs anything | [`UtpListener::incoming`], [`Incoming`] |
+//! | to meet a peer by the name of a room, and a server that makes that possible | [`rendezvous`] |
 //! | to meet a peer behind a NAT | [`UtpSocket::punch`], [`UtpSocket::punch_addr`] |
 //! | a DHT or another protocol on the same port | [`UtpSocket::foreign`], [`Foreign`] |
 //! | your own transport below (a tunnel, a relay, a test) | [`Datagrams`], [`UtpSocket::over`], [`MemoryHub`] |

@@ -7,6 +7,7 @@
 
 mod nat;
 mod process;
+mod rendezvous;
 
 use std::fs;
 
@@ -43,6 +44,10 @@ fn wrong_usage_is_explained_on_stderr_with_exit_code_2() {
         &["decode", "one", "two"],
         &["nat"],
         &["nat", "--server", "nowhere"],
+        &["punch"],
+        &["punch", "room"],
+        &["punch", "room", "--server", "127.0.0.1:1", "--no-relay", "--relay-only"],
+        &["rendezvous", "--relay-pairs", "3"],
     ];
     for arguments in cases {
         let result = run(arguments, b"");

@@ -18,6 +18,7 @@ use self::trial::Trial;
 use crate::failure::Failure;
 use crate::output;
 use crate::quantity;
+use crate::signals;
 use crate::transport::{close, resolve};
 
 /// Connect two machines directly, by a room that both name, and report how.
@@ -117,7 +118,16 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     if !options.json {
         output::line(format_args!("waiting for the other machine in room {:?}", options.room))?;
     }
-    let met = timeout(options.timeout, client.meet(RoomId::from_name(&options.room))).await;
+    let meeting = timeout(options.timeout, client.meet(RoomId::from_name(&options.room)));
+    let met = tokio::select! {
+        met = meeting => met,
+        stopped = signals::asked_to_stop() => {
+            stopped.map_err(|error| Failure::io("signals", &error))?;
+            // The server is told, so that the place is free at once.
+            close(socket).await;
+            return Err(Failure::new("stopped"));
+        }
+    };
     let outcome = match met {
         Ok(Ok(Punched { stream, report, .. })) => connected(&options, stream, &report, begun.elapsed()).await,
         Ok(Err(error)) => failed(&options, &error, begun.elapsed()),

@@ -10,6 +10,8 @@ use crate::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Guest(Key),
+    /// Whether he has answered.
+    Knock(Key),
     Meeting(Key),
 }
 

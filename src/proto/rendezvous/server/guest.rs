@@ -53,6 +53,8 @@ pub(super) struct Guest {
     /// It is in the queue of those who have bytes waiting.
     pub(super) queued: bool,
     pub(super) heard_at: Instant,
+    /// When somebody wanted his place, and he was asked whether he is there.
+    pub(super) knocked_at: Option<Instant>,
     /// At most [`rooms_per_client`](super::ServerConfig::rooms_per_client).
     pub(super) seats: Vec<Seat>,
     /// Streams that show further addresses, at most
@@ -74,6 +76,7 @@ impl Guest {
             outgoing: Vec::new(),
             queued: false,
             heard_at: now,
+            knocked_at: None,
             seats: Vec::new(),
             annexes: Vec::new(),
             messages: Used::default(),

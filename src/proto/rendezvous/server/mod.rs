@@ -204,6 +204,7 @@ impl Server {
         while let Some(due) = self.agenda.pop(now) {
             match due {
                 Due::Guest(key) => self.look_after(now, key),
+                Due::Knock(key) => self.listen_after_knock(key),
                 Due::Meeting(key) => self.attend(now, key),
             }
         }

@@ -82,15 +82,18 @@ impl Server {
             self.doomed.push((key, Doom::Nonsense));
             return;
         }
-        match hello.claim {
-            Some(Claim::Annex(secret)) if self.attach(key, secret) => {}
-            Some(Claim::Annex(_)) => {
-                self.doomed.push((key, Doom::Nonsense));
-                return;
-            }
+        let taken = match hello.claim {
+            Some(Claim::Annex(secret)) => self.attach(key, secret),
             // An old secret that nobody knows any more is that of a client from before a restart.
-            Some(Claim::Return(secret)) => self.succeed(key, secret),
-            None => {}
+            Some(Claim::Return(secret)) => {
+                self.succeed(key, secret);
+                true
+            }
+            None => true,
+        };
+        if !taken {
+            self.doomed.push((key, Doom::Nonsense));
+            return;
         }
         if let Some(guest) = self.guests.get_mut(key).filter(|guest| guest.standing == Standing::New) {
             guest.standing = Standing::Guest;
@@ -141,6 +144,12 @@ impl Server {
             }
             None => {
                 let full = self.rooms.get(room).is_none_or(super::rooms::Room::is_full);
+                // Somebody whose machine has gone without a word must not keep others out for long: himself, mostly.
+                if full && let Some(wait) = self.knock(now, room) {
+                    self.stats.rate_limited += 1;
+                    let refusal = Refusal { retry_after: Some(wait), ..about(ErrorCode::RateLimited) };
+                    return self.refuse(key, refusal);
+                }
                 if full || seats >= usize::from(self.config.rooms_per_client) {
                     return self.no_place(key, about(ErrorCode::RoomFull));
                 }

@@ -1,6 +1,7 @@
 //! Clients come, are silent for too long, and go.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rand::RngExt;
 
@@ -9,7 +10,14 @@ use super::guest::{Guest, Household, Standing};
 use super::{ClientId, Doom, Farewell, Server, Turned};
 use crate::storage::Key;
 use crate::time::Instant;
-use crate::wire::rendezvous::{ErrorCode, Leave, Message, PeerHandle, Peers, Refusal, Secret};
+use crate::wire::rendezvous::{ErrorCode, Leave, Message, PeerHandle, Peers, Ping, Refusal, Secret};
+
+/// Ours: how long somebody may have been silent before his place is in doubt, when another one wants it. Longer than
+/// [`ANSWER`], so that whoever has answered has it for certain when the other one tries again.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Ours: how long he may take to answer: two retransmissions of a stream.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Coming and going.
 impl Server {
@@ -66,6 +74,35 @@ impl Server {
             self.doomed.push((key, Doom::Silent));
         } else {
             self.agenda.note(at, Due::Guest(key));
+        }
+    }
+
+    /// Somebody wants into a full room: those in it who have not been heard for a while are asked whether they are still
+    /// there. How long to wait for their answers, if there are such.
+    pub(super) fn knock(&mut self, now: Instant, room: Key) -> Option<Duration> {
+        let members = &self.rooms.get(room)?.members;
+        let clients: Vec<Key> = members.iter().map(|member| member.client).collect();
+        let mut waits = None;
+        for client in clients {
+            let Some(guest) = self.guests.get_mut(client) else { continue };
+            if now.since(guest.heard_at) < QUIET {
+                continue;
+            }
+            waits = Some(ANSWER);
+            if guest.knocked_at.is_none_or(|at| at <= guest.heard_at) {
+                guest.knocked_at = Some(now);
+                self.agenda.note(now + ANSWER, Due::Knock(client));
+                self.say(client, &Message::Ping(Ping { nonce: now.as_micros(), answer: false }));
+            }
+        }
+        waits
+    }
+
+    /// Who has not answered is not there.
+    pub(super) fn listen_after_knock(&mut self, key: Key) {
+        let Some(guest) = self.guests.get(key) else { return };
+        if guest.knocked_at.is_some_and(|at| at > guest.heard_at) {
+            self.doomed.push((key, Doom::Silent));
         }
     }
 

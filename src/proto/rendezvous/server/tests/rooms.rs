@@ -31,6 +31,45 @@ fn a_room_of_two_is_closed_when_two_are_in_it() {
 }
 
 #[test]
+fn whoever_has_gone_without_a_word_does_not_keep_others_out() {
+    let mut hall = Hall::new();
+    let (dead, _) = hall.member("192.0.2.1:4000", "harbour");
+    let (lively, _) = hall.member("192.0.2.2:4000", "harbour");
+    let late = hall.guest("192.0.2.1:4001");
+    hall.pass(Duration::from_secs(11), &[lively, late]);
+    hall.hear(lively);
+    hall.hear(dead);
+    hall.say(lively, &PING);
+    hall.say(late, &Message::Join(join("harbour", late)));
+    let heard = hall.hear(late);
+    let [Message::Error(refusal)] = heard[..] else { panic!("{heard:?}") };
+    assert_eq!(refusal.code, ErrorCode::RateLimited);
+    assert_eq!(refusal.retry_after, Some(Duration::from_secs(5)));
+    assert!(matches!(hall.hear(dead)[..], [Message::Ping(_)]), "asked whether he is there");
+    hall.say(late, &Message::Join(join("harbour", late)));
+    assert_eq!(hall.hear(dead), [], "once is enough");
+    hall.pass(Duration::from_secs(6), &[lively]);
+    assert!(hall.gone[dead]);
+    hall.hear(late);
+    hall.join(late, &join("harbour", late));
+}
+
+#[test]
+fn whoever_answers_keeps_his_place() {
+    let mut hall = Hall::new();
+    let members = [hall.member("192.0.2.1:4000", "harbour").0, hall.member("192.0.2.2:4000", "harbour").0];
+    let late = hall.guest("192.0.2.3:4000");
+    hall.pass(Duration::from_secs(19), &[]);
+    hall.say(late, &Message::Join(join("harbour", late)));
+    assert_eq!(codes(&hall.hear(late)), [ErrorCode::RateLimited]);
+    members.into_iter().for_each(|member| hall.say(member, &PING));
+    hall.pass(Duration::from_secs(6), &[]);
+    hall.say(late, &Message::Join(join("harbour", late)));
+    assert_eq!(codes(&hall.hear(late)), [ErrorCode::RoomFull]);
+    assert!(members.iter().all(|member| !hall.gone[*member]));
+}
+
+#[test]
 fn a_room_for_many_tells_all_of_them_in_pieces() {
     let mut hall = Hall::with(ServerConfig { clients_per_address: 300, ..ServerConfig::default() });
     let big = |who| Join { capacity: 1000, ..join("harbour", who) };
