@@ -153,6 +153,9 @@ fn whoever_reaches_no_server_is_told_so_in_five_seconds() {
     }
 }
 
+/// What it is called, where the two are, what their site is behind, and the way that they find.
+type Case = (&'static str, Vec<Home>, Option<Nat>, Option<PathKind>);
+
 #[test]
 fn what_is_not_a_pair_of_two_boxes_meets_in_a_room_too() {
     let home = |kind: NatKind| Home::from(kind.nat());
@@ -161,7 +164,7 @@ fn what_is_not_a_pair_of_two_boxes_meets_in_a_room_too() {
     let carrier = |kind: NatKind| Home { outer: Some(Nat::carrier()), ..home(kind) };
     let easy = Home { place: Place::dual_stack, ..Home::from(Nat::port_restricted().v6(broken)) };
     let hairpin = Some(Nat::carrier().hairpin(true));
-    let cases: [(&str, Vec<Home>, Option<Nat>, Option<PathKind>); 7] = [
+    let cases: [Case; 7] = [
         ("one network", vec![home(NatKind::Linux)], None, Some(PathKind::Lan)),
         ("one network, symmetric", vec![home(NatKind::Symmetric)], None, Some(PathKind::Lan)),
         ("hairpin", vec![home(NatKind::Linux), home(NatKind::PortRestricted)], hairpin, None),

@@ -195,7 +195,7 @@ impl Connection {
         if !matches!(self.state, State::Open) {
             return;
         }
-        let settled = self.rtt.smoothed().map_or(self.rtt.rto(), |smoothed| 2 * smoothed);
+        let settled = self.rtt.smoothed().map_or_else(|| self.rtt.rto(), |smoothed| 2 * smoothed);
         let payload = u32::from(self.payload_max());
         self.congestion = congestion::build(&self.config, payload);
         self.rtt = RttEstimator::new(self.config.rto_min);

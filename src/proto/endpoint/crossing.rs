@@ -81,7 +81,7 @@ enum KeptState {
     /// In the backlog, offered to nobody.
     Waiting(Key),
     /// A connection that nobody has got.
-    Accepted(Key, Arc<Cell>, Request),
+    Accepted(Key, Arc<Cell>, Box<Request>),
 }
 
 fn rank(hello: &Hello, id: ConnId, seq: SeqNr) -> Option<Rank> {
@@ -274,7 +274,7 @@ impl Endpoint {
             let key = self.enter(&cell, ConnIds::acceptor(id), Started::ByPeer(seq));
             cell.lock().enter(key);
             self.mark_ready(key);
-            KeptState::Accepted(key, cell, request)
+            KeptState::Accepted(key, cell, Box::new(request))
         } else {
             let key = self.backlog.push(Waiting { path, syn });
             self.routes.insert(path, id.next(), Route::Waiting(key));
@@ -296,7 +296,7 @@ impl Endpoint {
             let reception = self.shared.reception(request.service);
             let has_room = self.backlog.len() + reception.proved < self.config.accept_queue;
             if is_open && reception.listening && has_room {
-                self.shared.offer_proved(Proved { offer: Offer { key, request }, cell });
+                self.shared.offer_proved(Proved { offer: Offer { key, request: *request }, cell });
                 self.unaccepted_until.get_or_insert(now + self.config.stall_timeout);
             } else if is_open {
                 self.turn_away(key);
