@@ -17,7 +17,9 @@ use super::{Connection, Path};
 use crate::error::CloseReason;
 use crate::proto::congestion::{self, DelayMeter, Pacer, RttEstimator};
 use crate::time::Instant;
-use crate::wire::{ExtensionsBuf, HEADER_LEN, Header, Kind, MarkFlags, Own, Packet, PathToken, Timestamp};
+use crate::wire::{
+    ExtensionsBuf, HEADER_LEN, Header, Kind, MarkFlags, Own, Packet, PathToken, Timestamp, Txn,
+};
 
 /// Ours: pauses between questions by which a connection looks for its peer; the first, and how often they double.
 const SEARCH_PAUSE: (Duration, u32) = (Duration::from_millis(200), 4);
@@ -143,10 +145,11 @@ impl Connection {
         self.migration.respond = None;
     }
 
-    /// A response, to be sent.
+    /// A response, to be sent. It is a question besides, so that the answer tells from where it came.
     pub(super) fn response(&self, challenge: u64) -> Option<ExtensionsBuf> {
         let path_token = self.negotiation.granted();
-        let own = Own { path_response: Some(challenge), path_token, ..Own::default() };
+        let txn = Some(Txn::new(challenge));
+        let own = Own { path_response: Some(challenge), path_token, txn, ..Own::default() };
         self.negotiation.for_control(self.role, MarkFlags::PING, &own)
     }
 
@@ -187,7 +190,6 @@ impl Connection {
         self.path = path;
         self.counters.migrations += 1;
         self.restart_path(now);
-        self.acks.demand();
     }
 
     /// What was learned about the old path says nothing about this one.
