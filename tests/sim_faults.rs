@@ -76,7 +76,11 @@ fn survives(kind: FaultKind) {
         }
         let run = || {
             // A policer has to be slower than the link.
-            let rate = Rate::megabits(if kind == FaultKind::Policer { 20 } else { 1 });
+            let rate = match kind {
+                FaultKind::Policer => Rate::megabits(20),
+                FaultKind::TailDrop => Rate::megabits(4),
+                _ => Rate::megabits(1),
+            };
             let mut two = Two::new(1, link().rate(rate).with(*fault));
             two.world.run_for(lasts(kind));
             two.clear_both(kind);
