@@ -10,7 +10,7 @@
 //!
 //! BEP 55 has the error field in every message; libtorrent leaves it out unless it says something. Both are read here,
 //! and what is written has it. Both sides of a `connect` then call each other at once: see
-//! [`libtorrent_keeps_outgoing`] for what becomes of the two connections.
+//! [`VanillaCross`](crate::VanillaCross) for what becomes of the two connections.
 
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
@@ -147,13 +147,6 @@ impl fmt::Display for InvalidHolepunch {
 
 impl std::error::Error for InvalidHolepunch {}
 
-/// Which of two connections survives if two peers have called each other: as libtorrent decides it above uTP, the side
-/// with the lower port keeps the one that it started. `None` for equal ports, where it throws a coin.
-#[must_use]
-pub const fn libtorrent_keeps_outgoing(our_port: u16, their_port: u16) -> Option<bool> {
-    if our_port == their_port { None } else { Some(our_port < their_port) }
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
@@ -196,15 +189,6 @@ mod tests {
         }
         assert!(Holepunch::decode(&[3, 0, 1, 1, 1, 1, 0, 1]).is_err(), "no such type");
         assert!(Holepunch::decode(&[0, 2, 1, 1, 1, 1, 0, 1]).is_err(), "no such family");
-    }
-
-    #[test]
-    fn exactly_one_of_the_two_keeps_its_own_call() {
-        for (ours, theirs) in [(1, 2), (6881, 65_535)] {
-            assert_eq!(libtorrent_keeps_outgoing(ours, theirs), Some(true));
-            assert_eq!(libtorrent_keeps_outgoing(theirs, ours), Some(false));
-        }
-        assert_eq!(libtorrent_keeps_outgoing(7, 7), None);
     }
 
     proptest! {

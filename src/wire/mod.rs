@@ -48,7 +48,7 @@ pub use candidate::{CANDIDATES_MAX, Candidate, CandidateError, CandidateKind};
 pub use close::CloseCode;
 pub use extension::{EncodeError, Extension, Extensions, ExtensionsBuf};
 pub use header::{HEADER_LEN, Header, Kind, NotUtp, restamp};
-pub use holepunch::{Holepunch, HolepunchError, InvalidHolepunch, libtorrent_keeps_outgoing};
+pub use holepunch::{Holepunch, HolepunchError, InvalidHolepunch};
 pub use mark::{Mark, MarkFlags, Tag};
 pub use nat::{Filtering, Mapping, NatClass, NatClassError};
 pub use own::{InvalidService, Own, OwnError, OwnReason, PathToken, Service, Session, Token, Txn};
