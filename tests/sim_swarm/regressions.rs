@@ -29,6 +29,8 @@ const ONCE_FAILED: &[(u64, &str)] = &[
     (69682, "a buffer that was empty kept its memory, and a packet per round trip was taken"),
     (52315, "a buffer that doubled went from below half of the limit of memory to beyond it"),
     (93813, "a RESET that named two connections was answered by both"),
+    (108112, "the first acknowledgement of a connection took an original for its repetition"),
+    (615777, "a flight that was lost as a whole was repaired one packet per round trip"),
 ];
 
 #[test]

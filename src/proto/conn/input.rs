@@ -216,6 +216,7 @@ impl Connection {
             self.send.note_echo(echoed);
         }
         let before = self.send.last_acked();
+        self.send.note_least(self.rtt.min());
         let outcome = self.send.acknowledge(now, header.ack, packet.extensions.sack());
         self.on_packets_acked(before, header.ack, packet.extensions.sack());
         if outcome.lied {

@@ -227,6 +227,12 @@ impl SendBuffer {
         self.loss.note_echo(round_trip);
     }
 
+    /// Before [`acknowledge`](Self::acknowledge): the shortest round trip so far. What is answered sooner after it was
+    /// sent again is answered for having been sent before, also by the very first acknowledgement.
+    pub const fn note_least(&mut self, round_trip: Option<Duration>) {
+        self.loss.note_least(round_trip);
+    }
+
     /// Applies an acknowledgement with its mask. Bits for numbers that were never sent, or are acknowledged, are
     /// ignored; so is an acknowledgement of what was never sent. One that is older than
     /// [`last_acked`](Self::last_acked) contributes its mask.

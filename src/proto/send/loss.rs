@@ -12,7 +12,8 @@
 //!
 //! What a mask cannot reach is unknown, not lost. libutp's masks show 30 packets and libtorrent's may miss what they
 //! are about, so time judges only the first segment (which a peer by definition lacks), what lies below the highest
-//! reported one, and what the latest mask shows as missing.
+//! reported one, and what the latest mask shows as missing. Where round after round repairs nothing but the first, and
+//! no mask says that there is anything behind it, a whole flight was lost: then twice as many are given up each time.
 //!
 //! ```text
 //!  base                 highest reported        end
@@ -55,6 +56,8 @@ pub(super) struct LossDetector {
     /// Losses of transmissions from this one on begin a new epoch.
     epoch: u64,
     masks: Masks,
+    /// So many acknowledgements in a row have only shown that the first segment is missing again.
+    run: u32,
     duplicates: u8,
     /// The segment that was last found lost by counting them.
     counted_out: Option<u64>,
@@ -103,11 +106,17 @@ struct AckInProgress {
     highest_before: Option<u64>,
     newest: Option<Segment>,
     given_up_too_soon: bool,
+    /// Something has arrived that was sent once.
+    original: bool,
     echoed: Option<Duration>,
 }
 
 /// RFC 5681 §3.2, RFC 6675 §2: three later segments, or three duplicate acknowledgements, are more than reordering.
 const COUNT_THRESHOLD: usize = 3;
+/// Ours: so many rounds that repair one segment each are a few losses; RFC 6582 §4 would have a timeout sooner.
+const RUN_MIN: u32 = 3;
+/// Ours: after so many more, all that may be in flight is given up at once.
+const RUN_MAX: u32 = 15;
 /// libutp: the last two bits of its four bytes are never set, so they say nothing.
 const MASK_BITS_UNUSED: u64 = 2;
 /// Ours: an answer sooner than the clocks say by less than this may still be one: packets that arrive together differ.
@@ -127,6 +136,7 @@ impl LossDetector {
             recovery_end: None,
             epoch: 0,
             masks: Masks::NeverSeen,
+            run: 0,
             duplicates: 0,
             counted_out: None,
             duplicates_mislead: false,
@@ -135,7 +145,13 @@ impl LossDetector {
             probe: None,
             least_rtt: None,
             echoed: None,
-            ack: AckInProgress { highest_before: None, newest: None, given_up_too_soon: false, echoed: None },
+            ack: AckInProgress {
+                highest_before: None,
+                newest: None,
+                given_up_too_soon: false,
+                original: false,
+                echoed: None,
+            },
         }
     }
 
@@ -164,6 +180,11 @@ impl LossDetector {
     /// See [`SendBuffer::note_echo`](super::SendBuffer::note_echo).
     pub(super) fn note_echo(&mut self, round_trip: Duration) {
         self.echoed = Some(round_trip.saturating_sub(ECHO_TOLERANCE));
+    }
+
+    /// See [`SendBuffer::note_least`](super::SendBuffer::note_least).
+    pub(super) const fn note_least(&mut self, round_trip: Option<Duration>) {
+        self.least_rtt = round_trip;
     }
 
     /// An acknowledgement is about to be applied to `flight`.
@@ -199,6 +220,7 @@ impl LossDetector {
         let too_soon = resent && least.is_some_and(|least| answered_in < least);
         let overtaken = !segment.late && self.ack.highest_before.is_some_and(|highest| index < highest);
         out.retransmitted_acked |= resent;
+        self.ack.original |= !resent;
         out.spurious += u32::from(too_soon);
         self.duplicates_mislead |= too_soon && self.counted_out == Some(index);
         if overtaken && !resent {
@@ -230,6 +252,9 @@ impl LossDetector {
     pub(super) fn end_ack(&mut self, flight: &mut Flight, now: Instant, out: &mut AckOutcome) {
         if out.advanced {
             self.duplicates = 0;
+        }
+        if self.ack.original || self.masks == Masks::Present {
+            self.run = 0;
         }
         out.newest_sent_at = self.ack.newest.map(|segment| segment.last_sent);
         if !out.retransmitted_acked {
@@ -379,6 +404,21 @@ impl LossDetector {
         }
         if counted || overdue || in_vain {
             found.lose(flight, flight.base(), false);
+            self.judge_run(flight, now, rtt, found);
+        }
+    }
+
+    /// The first is missing. Once that is all that several acknowledgements in a row have shown, so are those after it,
+    /// which were sent before what has arrived since.
+    fn judge_run(&mut self, flight: &mut Flight, now: Instant, rtt: &RttEstimator, found: &mut Found) {
+        let Some(clock) = self.clock(now, rtt).filter(|_| self.recovery_end.is_some()) else { return };
+        self.run += 1;
+        let reach = self.run.checked_sub(RUN_MIN).map_or(0, |beyond| 1 << beyond.min(RUN_MAX));
+        for index in flight.base() + 1..(flight.base() + 1 + reach).min(flight.end()) {
+            let overdue = |segment: &Segment| segment.is_in_flight() && clock.is_overdue(segment);
+            if flight.get(index).is_some_and(overdue) {
+                found.lose(flight, index, false);
+            }
         }
     }
 

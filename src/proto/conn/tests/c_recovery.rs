@@ -310,3 +310,15 @@ fn c24_clocks_that_disagree_about_the_round_trip_do_not_slow_recovery_down() {
         assert!(raw.now.since(begin) < secs(8), "{:#?}", raw.conn.stats());
     }
 }
+
+/// The first flight of a connection, on a path that has become slower since the handshake.
+#[test]
+fn c24_the_first_acknowledgement_of_all_tells_an_original_from_a_repetition_too() {
+    let mut raw = Raw::dialled(unlimited().rto_min(millis(10)));
+    raw.write(&pattern(2 * FULL));
+    assert_eq!(raw.hear().len(), 2);
+    assert_eq!(raw.pass_hearing(millis(65)).len(), 2);
+    // Sooner than any round trip: the second packet has overtaken the first, and both are on their way.
+    raw.say_sack(&[1, 0, 0, 0]);
+    assert_eq!(only(Kind::Data, &raw.pass_hearing(millis(10))).len(), 0);
+}

@@ -45,6 +45,7 @@ pub(super) struct Naive {
     recovery_end: Option<usize>,
     epoch: u64,
     masks: (bool, bool),
+    run: u32,
     duplicates: u32,
     duplicate_came: bool,
     counted_out: Option<usize>,
@@ -68,6 +69,7 @@ impl Naive {
             recovery_end: None,
             epoch: 0,
             masks: (false, false),
+            run: 0,
             duplicates: 0,
             duplicate_came: false,
             counted_out: None,
@@ -121,7 +123,7 @@ impl Naive {
         self.masks = (self.masks.0 || mask.is_some(), mask.is_some());
         let bits = mask.map_or(0, |mask| (mask.len() * 8).saturating_sub(2));
         self.mask_end = if mask.is_some() { (ack + 1 + bits).min(self.all.len()) } else { 0 };
-        let (mut newest, mut too_early) = (None, false);
+        let (mut newest, mut too_early, mut original) = (None, false, false);
         let cumulative = (self.base..ack).map(|index| (index, false));
         let set = (0..mask.map_or(0, |mask| mask.len() * 8))
             .filter(|bit| mask.unwrap()[bit / 8] & (1 << (bit % 8)) != 0)
@@ -132,6 +134,7 @@ impl Naive {
             }
             if matches!(self.all[index].place, Place::Flying | Place::Lost) {
                 let overtaken = before.is_some_and(|highest| index < highest);
+                original |= self.all[index].times == 1;
                 too_early |= self.deliver(now, index, overtaken, &mut out);
                 newest = newest.max(Some((self.all[index].order, self.all[index].last)));
                 if reported {
@@ -140,6 +143,9 @@ impl Naive {
             }
             self.all[index].place = if reported { Place::Reported } else { Place::Acked };
             self.all[index].queued = false;
+        }
+        if original || mask.is_some() {
+            self.run = 0;
         }
         out.advanced = ack > self.base;
         self.base = self.base.max(ack);
@@ -213,24 +219,22 @@ impl Naive {
 
     pub(super) fn detect(&mut self, now: Instant, rtt: &RttEstimator) -> Option<Lost> {
         self.least = rtt.min();
-        let mut lost = self.judge(now, rtt);
+        let mut lost = self.judge(now, rtt, &[]);
         if !lost.is_empty() && self.recovery_end.is_none() {
             self.recovery_end = Some(self.all.len());
-            lost.extend(self.judge(now, rtt));
-            lost.sort_unstable();
-            lost.dedup();
+            lost.extend(self.judge(now, rtt, &lost));
         }
         self.duplicate_came = false;
         if lost.is_empty() { self.judge_probe() } else { self.lose(&lost, false) }
     }
 
-    fn judge(&mut self, now: Instant, rtt: &RttEstimator) -> Vec<usize> {
+    fn judge(&mut self, now: Instant, rtt: &RttEstimator, already: &[usize]) -> Vec<usize> {
         let wait = self.reordering.wait(self.recovery_end.is_some(), rtt);
         let reported_end = self.ever_reported.iter().max().map_or(0, |highest| highest + 1);
-        let mut lost = Vec::new();
+        let (mut lost, mut run_end) = (Vec::new(), self.base);
         for index in self.base..self.all.len() {
             let sent = &self.all[index];
-            if sent.place != Place::Flying {
+            if sent.place != Place::Flying || already.contains(&index) {
                 continue;
             }
             let above = self.ever_reported.iter().filter(|&&other| other > index).count();
@@ -240,8 +244,14 @@ impl Naive {
             if index == self.base && !overdue && self.is_head_counted_out() {
                 self.counted_out = Some(index);
             }
-            if counted || (overdue && visible) || (index == self.base && self.is_head_lost(now, rtt)) {
+            let in_run = index < run_end && self.is_overdue(sent, now, wait);
+            let head = index == self.base && self.is_head_lost(now, rtt);
+            if counted || in_run || (overdue && visible) || head {
                 lost.push(index);
+                if (head || overdue) && index == self.base && self.recovery_end.is_some() {
+                    self.run += 1;
+                    run_end = index + 1 + if self.run < 3 { 0 } else { 1 << (self.run - 3).min(15) };
+                }
             } else if overdue && sent.times > 1 {
                 self.all[index].condemned = true;
             }

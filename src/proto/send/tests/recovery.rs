@@ -280,3 +280,27 @@ fn while_a_mask_tells_of_a_hole_duplicates_do_not_count() {
     rig.ack(0, &[1]);
     assert!((0..5).all(|_| rig.duplicate(0, Some(&[1, 0, 0, 0])).is_none()));
 }
+
+#[test]
+fn a_whole_flight_that_was_lost_is_not_repaired_one_by_one() {
+    let mut rig = Rig::with_flight(1000);
+    rig.wait(40);
+    for _ in 0..3 {
+        rig.duplicate(0, None);
+    }
+    let mut rounds = 0;
+    let mut next = 0;
+    while next < 1000 {
+        let again = rig.resend();
+        assert!(!again.is_empty(), "stuck at {next}");
+        assert_eq!(again, (next..next + u16::try_from(again.len()).unwrap()).collect::<Vec<_>>());
+        rig.wait(40);
+        for index in again {
+            next = index + 1;
+            rig.ack(next, &[]);
+            rig.detect();
+        }
+        rounds += 1;
+    }
+    assert!((8..=14).contains(&rounds), "{rounds} rounds");
+}
