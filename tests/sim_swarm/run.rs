@@ -78,6 +78,10 @@ fn judge(world: &World, scenario: &Scenario, flows: &[(FlowId, bool)]) -> (u64, 
         if is_turned_away(world, flow, ends[0].closed) {
             continue;
         }
+        let unheard = world.stream_stats(flow, Side::Initiator).packets_received == 0;
+        if unheard && scenario.is_crowded() {
+            continue;
+        }
         for (mine, theirs) in [(ends[0], ends[1]), (ends[1], ends[0])] {
             graceful += 1;
             if mine.eof && mine.acked && mine.closed.is_none() {

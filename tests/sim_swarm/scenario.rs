@@ -33,6 +33,8 @@ pub(crate) enum Rude {
 #[derive(Debug)]
 pub(crate) struct Scenario {
     configs: [Config; 2],
+    /// A host has a window that does not yield.
+    fixed: bool,
     patient: bool,
     clocks: [Instant; 2],
     turn_delays: [Duration; 2],
@@ -44,7 +46,8 @@ pub(crate) struct Scenario {
     rude: Option<Rude>,
 }
 
-fn config(rng: &mut Rng, patient: bool) -> Config {
+/// The settings of a host, and whether its window is fixed.
+fn config(rng: &mut Rng, patient: bool) -> (Config, bool) {
     let buffers = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
     let receive = *rng.pick(&buffers);
     let mut config = Config::default()
@@ -71,10 +74,11 @@ fn config(rng: &mut Rng, patient: bool) -> Config {
     if rng.chance(0.5) {
         config = config.mtu(*rng.pick(&[150, 576, 1232, 1400, 1472]));
     }
-    if rng.chance(0.25) {
+    let fixed = rng.chance(0.25);
+    if fixed {
         config = config.congestion(Congestion::Fixed(rng.within(3000..100_000) as u32));
     }
-    config
+    (config, fixed)
 }
 
 fn link(rng: &mut Rng) -> Link {
@@ -109,8 +113,10 @@ impl Scenario {
         let delay =
             |rng: &mut Rng| if rng.chance(0.2) { rng.duration(Duration::ZERO..MS(10)) } else { MS(0) };
         let patient = rng.chance(0.8);
+        let [(first, first_fixed), (second, second_fixed)] = [config(rng, patient), config(rng, patient)];
         Self {
-            configs: [config(rng, patient), config(rng, patient)],
+            configs: [first, second],
+            fixed: first_fixed || second_fixed,
             patient,
             clocks: [clock(rng), clock(rng)],
             turn_delays: [delay(rng), delay(rng)],
@@ -127,6 +133,12 @@ impl Scenario {
     pub(crate) fn is_survivable(&self) -> bool {
         let calm = self.weather.is_empty() && self.mishaps.is_empty();
         self.rude.is_none() && (self.patient || calm) && !self.mishaps.iter().any(Mishap::is_deadly)
+    }
+
+    /// Whether some connection may keep others out for as long as it lasts. A fixed window that is larger than the line
+    /// and its queue keeps the queue full, and a full queue lets in nobody who does not come at the right moment.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.fixed && self.flows.len() > 1
     }
 
     pub(crate) fn build(&self, seed: u64) -> (World, [HostId; 2]) {
