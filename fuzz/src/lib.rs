@@ -11,7 +11,6 @@ mod datagram;
 mod duo;
 mod endpoint;
 mod outgoing;
-mod own;
 mod pair;
 mod pattern;
 mod peer;
@@ -28,7 +27,6 @@ mod tasks;
 pub use connection::connection;
 pub use datagram::{chain, decode, round_trip};
 pub use endpoint::endpoint;
-pub use own::own_block;
 pub use pair::{config, pair};
 pub use punch::punch;
 pub use rendezvous::{messages, rendezvous};
@@ -39,12 +37,11 @@ pub use stun::stun;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 12] = [
     ("decode", decode),
     ("round_trip", round_trip),
     ("chain", chain),
     ("sack", sack),
-    ("own", own_block),
     ("connection", connection),
     ("endpoint", endpoint),
     ("pair", pair),
