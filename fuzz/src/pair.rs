@@ -12,7 +12,7 @@ use super::settings;
 const STREAMS_MAX: usize = 4;
 /// Bytes that one application writes before the network calms down.
 const WRITTEN_MAX: usize = 128 << 10;
-/// The storm lasts no longer than that: connections give up only after a quarter of an hour, see `patient`.
+/// The storm lasts no longer than that: calls give up after ten minutes, connections after a quarter of an hour.
 const STORM_MAX: Duration = Duration::from_secs(300);
 /// By then everything is through on a calm network: the longest pause between two attempts is a minute.
 const CALM_MAX: Duration = Duration::from_secs(600);
@@ -29,8 +29,8 @@ pub fn pair(input: &[u8]) {
     let mut duo = Duo::new(patient);
     let start = duo.now;
     duo.connect(0);
-    let mut storm = Storm { script, tampered: false };
-    while !storm.script.is_over() && duo.now < start + STORM_MAX {
+    let mut storm = Storm { script, tampered: false, until: start + STORM_MAX };
+    while !storm.script.is_over() && duo.now < storm.until {
         step(&mut duo, &mut storm);
     }
     let mut calm = Calm(Duration::from_millis(5));
@@ -90,12 +90,12 @@ fn step(duo: &mut Duo, storm: &mut Storm<'_>) {
         7 if amount == 0xFF => stream.drop(side),
         8 if count < STREAMS_MAX => duo.connect(side),
         9..=11 => {
-            let end = duo.now + Duration::from_millis(u64::from(amount) * 8);
+            let end = (duo.now + Duration::from_millis(u64::from(amount) * 8)).min(storm.until);
             while duo.advance(end, storm) {}
         }
         _ => {
             for _ in 0..amount % 32 {
-                let end = duo.now + Duration::from_secs(10);
+                let end = (duo.now + Duration::from_secs(10)).min(storm.until);
                 duo.advance(end, storm);
             }
         }
@@ -132,6 +132,8 @@ fn complete(duo: &mut Duo, calm: &mut Calm, limit: Duration) {
 struct Storm<'a> {
     script: Script<'a>,
     tampered: bool,
+    /// No step goes beyond it: a storm as long as `connect_timeout` would end calls that nothing is wrong with.
+    until: Instant,
 }
 
 impl Network for Storm<'_> {
