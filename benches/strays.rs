@@ -26,7 +26,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ebbtide::proto::batch::{Batch, Path};
 use ebbtide::proto::endpoint::Endpoint;
 use ebbtide::wire::ConnId;
-use ebbtide::{Config, Datagrams, Instant, Run, Udp, UtpSocket};
+use ebbtide::{Config, Datagrams, Instant, PollDatagrams, Run, Udp, UtpSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PER_SECOND: u32 = 100_000;

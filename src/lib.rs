@@ -44,7 +44,7 @@
 //! | to meet a peer by the name of a room, and a server that makes that possible | [`rendezvous`] |
 //! | to meet a peer behind a NAT | [`UtpSocket::punch`], [`UtpSocket::punch_addr`] |
 //! | a DHT or another protocol on the same port | [`UtpSocket::foreign`], [`Foreign`] |
-//! | your own transport below (a tunnel, a relay, a test) | [`Datagrams`], [`UtpSocket::over`], [`MemoryHub`] |
+//! | your own transport below (a tunnel, a relay, a test) | [`Datagrams`], [`PollDatagrams`], [`UtpSocket::over`], [`MemoryHub`] |
 //! | the protocol without tokio (a game loop, another runtime) | [`proto::endpoint::Endpoint`] |
 //! | messages, reliable or not, on many channels | [`message`], [`UtpSocket::connect_messages`] |
 //! | typed packets over any stream, conversations that outlive connections | `packet`, `session`, with the feature `session` |

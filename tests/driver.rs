@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ebbtide::{Batch, CloseReason, Config, Datagrams, Driver, MemoryHub, MemorySocket, Run, UtpSocket};
+use ebbtide::{
+    Batch, CloseReason, Config, Datagrams, Driver, MemoryHub, MemorySocket, PollDatagrams, Run, UtpSocket,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -93,6 +95,20 @@ impl Datagrams for Moody {
         outcome
     }
 
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    fn max_segments(&self) -> usize {
+        self.inner.max_segments()
+    }
+
+    fn receive_buffers(&self) -> usize {
+        self.inner.receive_buffers()
+    }
+}
+
+impl PollDatagrams for Moody {
     fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.gone.load(Relaxed) { Poll::Ready(Ok(())) } else { self.inner.poll_recv_ready(cx) }
     }
@@ -108,18 +124,6 @@ impl Datagrams for Moody {
             return Poll::Pending;
         }
         self.inner.poll_send_ready(cx)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
-    }
-
-    fn max_segments(&self) -> usize {
-        self.inner.max_segments()
-    }
-
-    fn receive_buffers(&self) -> usize {
-        self.inner.receive_buffers()
     }
 }
 
@@ -151,7 +155,9 @@ fn blocks_often(number: u64) -> Option<io::Error> {
     number.is_multiple_of(5).then(|| ErrorKind::WouldBlock.into())
 }
 
-fn spawn<S: Datagrams>((socket, driver): (UtpSocket, Driver<S>)) -> (UtpSocket, JoinHandle<io::Result<()>>) {
+fn spawn<S: PollDatagrams>(
+    (socket, driver): (UtpSocket, Driver<S>),
+) -> (UtpSocket, JoinHandle<io::Result<()>>) {
     (socket, tokio::spawn(driver.run()))
 }
 

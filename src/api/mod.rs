@@ -23,7 +23,9 @@ pub use socket::{Connect, UtpSocket};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use stream::UtpStream;
 
-pub use crate::net::{Datagrams, Driver, GrantedBuffers, MemoryHub, MemorySocket, Run, Udp};
+pub use crate::net::{
+    Datagrams, Driver, GrantedBuffers, MemoryHub, MemorySocket, PollDatagrams, Run, SystemSocket, Udp,
+};
 pub use crate::proto::batch::Batch;
 pub use crate::proto::punch::{NatReport, PathKind, PunchError, PunchPlan, PunchReport, PunchRole};
 pub use crate::proto::stun::StunError;

@@ -15,7 +15,7 @@ use super::foreign::Foreign;
 use super::listener::UtpListener;
 use super::stream::UtpStream;
 use crate::config::Config;
-use crate::net::{Datagrams, Driver, IoCounters, Udp};
+use crate::net::{Datagrams, Driver, IoCounters, PollDatagrams, Udp};
 use crate::proto::endpoint::{Dial, Handle, Lease, Shared};
 use crate::stats::SocketStats;
 use crate::wire::{ConnId, Service};
@@ -101,7 +101,7 @@ impl UtpSocket {
     ///
     /// # Errors
     /// A setting out of range; a transport that cannot tell its address.
-    pub fn over<S: Datagrams>(transport: S, config: Config) -> io::Result<(Self, Driver<S>)> {
+    pub fn over<S: PollDatagrams>(transport: S, config: Config) -> io::Result<(Self, Driver<S>)> {
         Self::over_all([transport], config)
     }
 
@@ -111,7 +111,7 @@ impl UtpSocket {
     ///
     /// # Errors
     /// As for [`over`](Self::over); [`InvalidInput`](io::ErrorKind::InvalidInput) without a transport.
-    pub fn over_all<S: Datagrams>(
+    pub fn over_all<S: PollDatagrams>(
         transports: impl IntoIterator<Item = S>,
         config: Config,
     ) -> io::Result<(Self, Driver<S>)> {

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use super::socket::{Datagrams, Run};
+use super::socket::{Datagrams, PollDatagrams, Run};
 use crate::proto::batch::Batch;
 
 /// Datagrams that a queue holds at most, unless said otherwise.
@@ -181,18 +181,6 @@ impl Datagrams for MemorySocket {
         self.push(peer, rest.take(count))
     }
 
-    fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.inbox.poll_filled(cx.waker()).map(Ok)
-    }
-
-    fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let waiting_for = lock(&self.waiting_for).as_ref().map(Arc::clone);
-        match waiting_for {
-            Some(inbox) => inbox.poll_room(cx.waker()).map(Ok),
-            None => Poll::Ready(Ok(())),
-        }
-    }
-
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.addr)
     }
@@ -213,6 +201,20 @@ impl Datagrams for MemorySocket {
 
     fn receive_buffers(&self) -> usize {
         8
+    }
+}
+
+impl PollDatagrams for MemorySocket {
+    fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inbox.poll_filled(cx.waker()).map(Ok)
+    }
+
+    fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let waiting_for = lock(&self.waiting_for).as_ref().map(Arc::clone);
+        match waiting_for {
+            Some(inbox) => inbox.poll_room(cx.waker()).map(Ok),
+            None => Poll::Ready(Ok(())),
+        }
     }
 }
 

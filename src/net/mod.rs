@@ -1,25 +1,37 @@
-//! Sockets and the driver, on tokio: the floor that has a clock and moves datagrams.
+//! Sockets and those who drive an endpoint with them: the floor that has a clock and moves datagrams.
 //!
 //! Takes no protocol decisions: no sequence number, no window and no state of a connection is known here. What
 //! arrives is handed to the endpoint, what the endpoint wants sent is sent, and the time is told.
 //!
 //! ```text
-//!   Udp, MemorySocket, yours ──▶ trait Datagrams ──▶ Driver ──▶ proto::endpoint::Endpoint
+//!   SystemSocket, MemorySocket, yours ──▶ trait Datagrams ──────▶ Pump ──▶ proto::endpoint::Endpoint
+//!   the same, and Udp ───────────────────▶ trait PollDatagrams ─▶ Driver: a Pump that sleeps (feature `tokio`)
 //! ```
 
+#[cfg(feature = "tokio")]
 mod clock;
 mod counters;
+#[cfg(feature = "tokio")]
 mod driver;
+#[cfg(feature = "tokio")]
 mod host;
 mod memory;
+mod pump;
 mod socket;
+mod system;
+#[cfg(feature = "tokio")]
 mod udp;
 
+#[cfg(feature = "tokio")]
 pub use driver::Driver;
 pub use memory::{MemoryHub, MemorySocket};
-pub use socket::{Datagrams, GrantedBuffers, Run};
+pub use socket::{Datagrams, GrantedBuffers, PollDatagrams, Run};
+pub use system::SystemSocket;
+#[cfg(feature = "tokio")]
 pub use udp::Udp;
 
+#[cfg(feature = "tokio")]
 pub(crate) use clock::Clock;
 pub(crate) use counters::IoCounters;
+#[cfg(feature = "tokio")]
 pub(crate) use host::{FAR_AWAY, source_towards};

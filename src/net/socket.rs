@@ -1,4 +1,4 @@
-//! What the driver asks of a socket: the trait to implement for a transport of your own.
+//! What is asked of a socket by those who drive an endpoint: the traits to implement for a transport of your own.
 //!
 //! Nothing here knows uTP. Datagrams may be lost, doubled and reordered by whatever implements this; they must
 //! arrive whole or not at all.
@@ -46,14 +46,15 @@ pub struct GrantedBuffers {
 
 /// Something that moves datagrams: a UDP socket, a tunnel, a test.
 ///
-/// A [`Driver`](super::Driver) is the only caller, from one task at a time, except for
-/// [`local_addr`](Self::local_addr). The `try_` verbs never wait; they say [`WouldBlock`](io::ErrorKind::WouldBlock)
-/// and the matching `poll_` verb then arranges a wake-up.
+/// Whoever drives the endpoint is the only caller, from one thread at a time, except for
+/// [`local_addr`](Self::local_addr). Nothing here ever waits: a verb that would have to says
+/// [`WouldBlock`](io::ErrorKind::WouldBlock). A [`Driver`](crate::Driver) also has to know when to come back:
+/// [`PollDatagrams`].
 ///
 /// # Errors
 /// Every error of a `try_` verb but `WouldBlock` concerns that one datagram or batch (an ICMP answer to something sent
-/// earlier, a datagram too large, a full queue): it is counted and the driver goes on. A transport that is gone for
-/// good says [`BrokenPipe`](io::ErrorKind::BrokenPipe), or returns an error from a `poll_` verb: that ends the driver.
+/// earlier, a datagram too large, a full queue): it is counted and the caller goes on. A transport that is gone for
+/// good says [`BrokenPipe`](io::ErrorKind::BrokenPipe): that ends the driver.
 pub trait Datagrams: Send + Sync + 'static {
     /// Receives into `buffers`, and describes what each one that was filled holds in the entry of `runs` with the
     /// same index. Returns how many were filled.
@@ -75,18 +76,6 @@ pub trait Datagrams: Send + Sync + 'static {
     /// # Errors
     /// `WouldBlock` if none could be taken; see the trait for the others.
     fn try_send(&self, peer: SocketAddr, batch: &Batch, skip: usize) -> io::Result<usize>;
-
-    /// Waits until [`try_recv`](Self::try_recv) may find something. May be ready too early.
-    ///
-    /// # Errors
-    /// Only if the transport is gone.
-    fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
-
-    /// Waits until [`try_send`](Self::try_send) may succeed. May be ready too early.
-    ///
-    /// # Errors
-    /// Only if the transport is gone.
-    fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     /// The address that peers send to, as far as it is known here. Its family decides which peers this socket can
     /// reach.
@@ -134,6 +123,22 @@ pub trait Datagrams: Send + Sync + 'static {
     }
 }
 
+/// Datagrams that a task can wait for, as a [`Driver`](crate::Driver) does after a `try_` verb has said
+/// [`WouldBlock`](io::ErrorKind::WouldBlock).
+pub trait PollDatagrams: Datagrams {
+    /// Waits until [`try_recv`](Datagrams::try_recv) may find something. May be ready too early.
+    ///
+    /// # Errors
+    /// Only if the transport is gone: that ends the driver.
+    fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Waits until [`try_send`](Datagrams::try_send) may succeed. May be ready too early.
+    ///
+    /// # Errors
+    /// Only if the transport is gone: that ends the driver.
+    fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
 /// A shared transport opens no others.
 impl<S: Datagrams + ?Sized> Datagrams for Arc<S> {
     fn try_recv(&self, buffers: &mut [IoSliceMut<'_>], runs: &mut [Run]) -> io::Result<usize> {
@@ -142,14 +147,6 @@ impl<S: Datagrams + ?Sized> Datagrams for Arc<S> {
 
     fn try_send(&self, peer: SocketAddr, batch: &Batch, skip: usize) -> io::Result<usize> {
         (**self).try_send(peer, batch, skip)
-    }
-
-    fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        (**self).poll_recv_ready(cx)
-    }
-
-    fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        (**self).poll_send_ready(cx)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -174,6 +171,16 @@ impl<S: Datagrams + ?Sized> Datagrams for Arc<S> {
 
     fn granted_buffers(&self) -> GrantedBuffers {
         (**self).granted_buffers()
+    }
+}
+
+impl<S: PollDatagrams + ?Sized> PollDatagrams for Arc<S> {
+    fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_recv_ready(cx)
+    }
+
+    fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_send_ready(cx)
     }
 }
 

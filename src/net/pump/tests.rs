@@ -1,11 +1,9 @@
-//! Sockets that come and go, as the driver opens and closes them.
+//! Sockets that come and go, as the endpoint wants them.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
-
-use tokio::time::timeout;
+use std::task::{Context, Poll};
 
 use super::*;
 use crate::net::{MemoryHub, MemorySocket};
@@ -45,14 +43,6 @@ impl Datagrams for Brittle {
         self.inner.try_send(peer, batch, skip)
     }
 
-    fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.inner.poll_recv_ready(cx)
-    }
-
-    fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.inner.poll_send_ready(cx)
-    }
-
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
     }
@@ -72,8 +62,10 @@ impl Datagrams for Brittle {
 /// Two endpoints, driven by hand.
 struct Two {
     hub: MemoryHub,
-    server: Driver<Brittle>,
-    client: Driver<MemorySocket>,
+    /// Microseconds, one per turn.
+    time: u64,
+    server: Pump<Brittle>,
+    client: Pump<MemorySocket>,
 }
 
 impl Two {
@@ -82,21 +74,23 @@ impl Two {
         let config = Arc::new(Config::default());
         let server = Brittle::new(hub.attach(addr("10.0.0.1:1")).unwrap(), alone);
         let client = hub.attach(addr("10.0.0.2:1")).unwrap();
-        let server = Driver::new(vec![server], Arc::clone(&config)).unwrap();
+        let server = Pump::new(vec![server], Arc::clone(&config)).unwrap();
         server.shared().set_listening(true);
-        Self { hub, server, client: Driver::new(vec![client], config).unwrap() }
+        Self { hub, time: 0, server, client: Pump::new(vec![client], config).unwrap() }
     }
 
     /// Drives both until something has come true.
-    async fn until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
-        let turns = async {
-            while !done(self) {
-                self.server.turn().unwrap();
-                self.client.turn().unwrap();
-                tokio::task::yield_now().await;
+    fn until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
+        for _ in 0..10_000 {
+            if done(self) {
+                return;
             }
-        };
-        timeout(Duration::from_secs(10), turns).await.expect("it comes true");
+            self.time += 1;
+            let now = Instant::from_micros(self.time);
+            self.server.turn(|| now).unwrap();
+            self.client.turn(|| now).unwrap();
+        }
+        panic!("it does not come true");
     }
 
     fn open_places(&self) -> Vec<usize> {
@@ -104,9 +98,9 @@ impl Two {
         places.filter_map(|(place, socket)| socket.as_ref().map(|_| place)).collect()
     }
 
-    async fn connect(&mut self, peer: SocketAddr) -> (Handle, Handle) {
+    fn connect(&mut self, peer: SocketAddr) -> (Handle, Handle) {
         let calling = self.client.shared().connect(peer, None);
-        let shared = self.server.shared();
+        let shared = Arc::clone(self.server.shared());
         let mut called = None;
         self.until(|_| {
             let mut cx = Context::from_waker(std::task::Waker::noop());
@@ -114,63 +108,62 @@ impl Two {
                 called = Some(incoming.accept());
             }
             called.is_some() && calling.poll_connected(&mut cx).is_ready()
-        })
-        .await;
+        });
         (calling, called.unwrap())
     }
 }
 
-#[tokio::test]
-async fn sockets_are_opened_when_they_are_wanted_and_closed_with_their_last_connection() {
+#[test]
+fn sockets_are_opened_when_they_are_wanted_and_closed_with_their_last_connection() {
     let mut two = Two::new(false);
     two.server.endpoint.want_sockets(FIRST, 3);
-    two.until(|two| two.open_places().len() == 4).await;
+    two.until(|two| two.open_places().len() == 4);
     let wanted = two.server.endpoint.wanted_sockets();
     let extra = two.server.shared.local_addr(wanted[1]).unwrap();
-    let (calling, called) = two.connect(extra).await;
+    let (calling, called) = two.connect(extra);
     assert_eq!(called.path().socket, wanted[1]);
     two.server.endpoint.release_sockets();
-    two.until(|two| two.open_places() == [0, usize::from(wanted[1].get())]).await;
+    two.until(|two| two.open_places() == [0, usize::from(wanted[1].get())]);
     calling.abort();
     drop((calling, called));
-    two.until(|two| two.open_places() == [0]).await;
+    two.until(|two| two.open_places() == [0]);
     assert!(two.hub.attach(extra).is_ok(), "the port is free again");
 }
 
-#[tokio::test]
-async fn many_sockets_are_opened_a_few_per_turn() {
+#[test]
+fn many_sockets_are_opened_a_few_per_turn() {
     let mut two = Two::new(false);
     assert_eq!(two.server.endpoint.want_sockets(FIRST, 256), 256);
-    assert!(two.server.turn().unwrap());
+    assert!(two.server.turn(|| Instant::ZERO).unwrap());
     assert_eq!(two.open_places().len(), 1 + 2 * OPENED_MAX);
-    two.until(|two| two.open_places().len() == 257).await;
+    two.until(|two| two.open_places().len() == 257);
     two.server.endpoint.release_sockets();
-    two.server.turn().unwrap();
+    two.server.turn(|| Instant::ZERO).unwrap();
     assert_eq!(two.open_places(), [0]);
 }
 
-#[tokio::test]
-async fn a_transport_that_opens_no_others_goes_on_alone() {
+#[test]
+fn a_transport_that_opens_no_others_goes_on_alone() {
     let mut two = Two::new(true);
     two.server.endpoint.want_sockets(FIRST, 3);
-    two.until(|two| two.server.endpoint.extra_sockets() == 0).await;
-    two.connect(addr("10.0.0.1:1")).await;
+    two.until(|two| two.server.endpoint.extra_sockets() == 0);
+    two.connect(addr("10.0.0.1:1"));
     assert_eq!(two.open_places(), [0]);
 }
 
-#[tokio::test]
-async fn a_socket_that_breaks_ends_the_driver_only_if_it_is_not_one_that_comes_and_goes() {
+#[test]
+fn a_socket_that_breaks_ends_the_driver_only_if_it_is_not_one_that_comes_and_goes() {
     let mut two = Two::new(false);
     two.server.endpoint.want_sockets(FIRST, 2);
-    two.until(|two| two.open_places().len() == 3).await;
+    two.until(|two| two.open_places().len() == 3);
     let break_it = |two: &Two, place: usize| {
         two.server.sockets[place].as_ref().unwrap().broken.store(true, Relaxed);
     };
     break_it(&two, 2);
-    two.until(|two| two.open_places() == [0, 1]).await;
-    two.connect(addr("10.0.0.1:1")).await;
+    two.until(|two| two.open_places() == [0, 1]);
+    two.connect(addr("10.0.0.1:1"));
     two.server.endpoint.release_sockets();
-    two.until(|two| two.server.endpoint.extra_sockets() == 0).await;
+    two.until(|two| two.server.endpoint.extra_sockets() == 0);
     break_it(&two, 0);
-    assert_eq!(two.server.turn().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    assert_eq!(two.server.turn(|| Instant::ZERO).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
 }

@@ -1,33 +1,31 @@
-//! The driver: one task that moves datagrams between sockets and an endpoint, in turns of bounded length.
+//! Moves datagrams between sockets and an endpoint, in turns of bounded length.
 //!
 //! ```text
 //!   turn:  receive ─▶ read the mail ─▶ fire timers ─▶ send
-//!   then:  more to do? let others run, then again · else wait for: datagrams · room to send · time · mail
 //! ```
 //!
 //! Acks, wake-ups and timer changes happen once per connection and turn, because they are looked at after everything
-//! that was there has been received. Nothing that concerns a single datagram ends the driver: see [`Datagrams`].
+//! that was there has been received. Nothing that concerns a single datagram ends a turn: see [`Datagrams`].
 //! Sockets that the endpoint asks for meanwhile are opened and closed before and after it sends.
+//!
+//! Never waits, and does not know what time it is: whoever calls for a turn says.
 
 use std::array;
 use std::fmt;
-use std::future::poll_fn;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
-use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::error::CloseReason;
-use crate::net::clock::{Alarm, Clock};
 use crate::net::counters::{IoCounters, IoCounts};
 use crate::net::socket::{Datagrams, GrantedBuffers, Run};
 use crate::proto::batch::{Batch, Path, SocketId};
 use crate::proto::endpoint::{Endpoint, Shared, SocketRequest};
+use crate::time::Instant;
 
 /// Datagrams received from one socket per turn, give or take a run: about a millisecond of work, so about that much
 /// error in the delays that are measured.
@@ -46,9 +44,6 @@ const BATCHES_PER_CLOCK: usize = 16;
 /// Sockets opened per turn: about a millisecond of work too.
 const OPENED_MAX: usize = 32;
 
-/// Turns without pause for other tasks while each of them finds a little.
-const TURNS_MAX: usize = 4;
-
 /// Receive buffers filled by one call, at most.
 const BUFFERS_MAX: usize = 16;
 
@@ -56,19 +51,14 @@ const BUFFERS_MAX: usize = 16;
 /// without saying so.
 const ERRORS_MAX: u32 = 100_000;
 
-/// Moves the datagrams of an endpoint: to be spawned, or polled by hand.
-///
-/// Comes with [`UtpSocket::over`](crate::UtpSocket::over). Ends when the socket has been closed and everything is
-/// delivered, or when a transport is gone. If it is dropped before that, every connection fails with
-/// [`EndpointClosed`](CloseReason::EndpointClosed).
-pub struct Driver<S: Datagrams> {
+/// An endpoint and its sockets.
+pub(crate) struct Pump<S: Datagrams> {
     endpoint: Endpoint,
     shared: Arc<Shared>,
     /// In the order of their [`SocketId`]; a place is empty while it has no socket.
     sockets: Vec<Option<S>>,
     /// How many there were at the beginning. Without one of those there is no endpoint; the others come and go.
     lasting: usize,
-    clock: Clock,
     space: ReceiveSpace,
     batch: Batch,
     /// What of `batch` waits for room in a socket. It holds up the other sockets too: they mostly share the way out.
@@ -77,8 +67,6 @@ pub struct Driver<S: Datagrams> {
     counters: Arc<IoCounters>,
     /// Errors of receiving since the last sign of life.
     errors_in_row: u32,
-    /// Nothing is ever said here. It closes when the driver is gone, after the sockets because of its place.
-    alive: watch::Sender<()>,
 }
 
 /// Where in the batch a full socket stopped us.
@@ -88,7 +76,7 @@ struct Unsent {
     skip: usize,
 }
 
-impl<S: Datagrams> Driver<S> {
+impl<S: Datagrams> Pump<S> {
     /// An endpoint over these sockets.
     ///
     /// # Errors
@@ -117,87 +105,69 @@ impl<S: Datagrams> Driver<S> {
             space: ReceiveSpace::for_sockets(&sockets),
             lasting: sockets.len(),
             sockets: sockets.into_iter().map(Some).collect(),
-            clock: Clock::start(),
             batch: Batch::new(1),
             unsent: None,
             counts: IoCounts::default(),
             counters: Arc::new(IoCounters::new(granted.unwrap_or_default())),
             errors_in_row: 0,
-            alive: watch::Sender::new(()),
         })
     }
 
     /// The applications' side of the endpoint.
-    pub(crate) fn shared(&self) -> Arc<Shared> {
-        Arc::clone(&self.shared)
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// What went through the sockets.
-    pub(crate) fn counters(&self) -> Arc<IoCounters> {
-        Arc::clone(&self.counters)
+    pub(crate) const fn counters(&self) -> &Arc<IoCounters> {
+        &self.counters
     }
 
-    /// Closes when the driver and its sockets are gone.
-    pub(crate) fn end(&self) -> watch::Receiver<()> {
-        self.alive.subscribe()
+    /// When the next turn has to be, for all that is known now.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.endpoint.poll_timeout()
     }
 
-    /// Drives until the socket is closed and drained. Must be polled within a tokio runtime with IO and time enabled.
+    /// Whether the endpoint may go, and everything has left.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.unsent.is_none() && self.endpoint.is_drained()
+    }
+
+    /// The sockets that are open, by their numbers.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = (SocketId, &S)> {
+        let places = self.sockets.iter().enumerate();
+        places.filter_map(|(index, socket)| Some((socket_id(index), socket.as_ref()?)))
+    }
+
+    /// The socket that has to have room before anything can be sent.
+    pub(crate) fn full_socket(&self) -> Option<SocketId> {
+        self.unsent.map(|unsent| unsent.path.socket)
+    }
+
+    /// Everything that can be done now, within bounds; `clock` tells the time. Returns whether more can be done at once.
     ///
     /// # Errors
-    /// When a transport is gone. Every connection has failed by then.
-    ///
-    /// # Cancel safety
-    /// Dropping it is the end of the socket: every connection fails with
-    /// [`EndpointClosed`](CloseReason::EndpointClosed).
-    pub async fn run(mut self) -> io::Result<()> {
-        let mut alarm = Alarm::new(self.clock);
-        let outcome = poll_fn(|cx| self.poll(cx, &mut alarm)).await;
-        if let Err(error) = &outcome {
-            tracing::warn!(%error, "the socket is gone");
-        }
-        outcome
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>, alarm: &mut Alarm) -> Poll<io::Result<()>> {
-        for _ in 0..TURNS_MAX {
-            let more = self.turn()?;
-            if !more && self.unsent.is_none() && self.endpoint.is_drained() {
-                return Poll::Ready(Ok(()));
-            }
-            if more {
-                break;
-            }
-            if self.poll_idle(cx, alarm)?.is_pending() {
-                return Poll::Pending;
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// Everything that can be done now, within bounds. Returns whether more can be done at once.
-    fn turn(&mut self) -> io::Result<bool> {
+    /// When a transport is gone.
+    pub(crate) fn turn(&mut self, clock: impl Fn() -> Instant) -> io::Result<bool> {
         let mut more = false;
         for index in 0..self.sockets.len() {
-            more |= self.receive(index)?;
+            more |= self.receive(index, clock())?;
         }
-        let now = self.clock.now();
+        let now = clock();
         self.endpoint.handle_mail(now);
         self.endpoint.handle_timeout(now);
         more |= self.open_and_close();
-        more |= self.send()?;
+        more |= self.send(clock)?;
         more |= self.open_and_close();
         self.counters.publish(&self.counts);
         Ok(more)
     }
 
     /// Hands what one socket has received to the endpoint. Returns whether the bound ended it.
-    fn receive(&mut self, index: usize) -> io::Result<bool> {
+    fn receive(&mut self, index: usize, now: Instant) -> io::Result<bool> {
         let Self { endpoint, sockets, space, counts, errors_in_row, .. } = self;
         let Some(socket) = &sockets[index] else { return Ok(false) };
         let id = socket_id(index);
-        let now = self.clock.now();
         let mut chunks = space.memory.chunks_exact_mut(socket.receive_buffer_len().max(1));
         let mut buffers: [IoSliceMut<'_>; BUFFERS_MAX] =
             array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
@@ -228,7 +198,7 @@ impl<S: Datagrams> Driver<S> {
                 Err(error) => {
                     *errors_in_row += 1;
                     if is_gone(&error) || *errors_in_row > ERRORS_MAX {
-                        return self.lose(index, error).map(|()| false);
+                        return self.lose(id, error).map(|()| false);
                     }
                     tracing::trace!(%error, "receiving");
                     counts.receive_errors += 1;
@@ -240,8 +210,8 @@ impl<S: Datagrams> Driver<S> {
     }
 
     /// Sends what is due. Returns whether the bound ended it.
-    fn send(&mut self) -> io::Result<bool> {
-        let mut now = self.clock.now();
+    fn send(&mut self, clock: impl Fn() -> Instant) -> io::Result<bool> {
+        let mut now = clock();
         if let Some(unsent) = self.unsent.take() {
             // The wait for the socket must not look like a delay of the path.
             self.batch.restamp(unsent.skip, now);
@@ -262,7 +232,7 @@ impl<S: Datagrams> Driver<S> {
             quarters += if is_small { 1 } else { 4 };
             since_clock += 1;
             if since_clock == BATCHES_PER_CLOCK {
-                now = self.clock.now();
+                now = clock();
                 since_clock = 0;
             }
         }
@@ -293,7 +263,7 @@ impl<S: Datagrams> Driver<S> {
                     self.unsent = Some(Unsent { path, skip });
                     return Ok(false);
                 }
-                Err(error) if is_gone(&error) => return self.lose(index, error).map(|()| true),
+                Err(error) if is_gone(&error) => return self.lose(path.socket, error).map(|()| true),
                 Err(error) => {
                     tracing::trace!(%error, peer = %path.peer, "sending");
                     self.counts.send_errors += 1;
@@ -354,7 +324,8 @@ impl<S: Datagrams> Driver<S> {
     }
 
     /// A socket is gone for good. That is the end, unless it is one of those that come and go.
-    fn lose(&mut self, index: usize, error: io::Error) -> io::Result<()> {
+    pub(crate) fn lose(&mut self, socket: SocketId, error: io::Error) -> io::Result<()> {
+        let index = usize::from(socket.get());
         if index < self.lasting {
             return Err(error);
         }
@@ -363,44 +334,20 @@ impl<S: Datagrams> Driver<S> {
         self.sockets[index] = None;
         Ok(())
     }
-
-    /// Waits for something to do. Whatever is found ready is not waited for any more, so a turn has to follow.
-    fn poll_idle(&mut self, cx: &mut Context<'_>, alarm: &mut Alarm) -> Poll<io::Result<()>> {
-        if self.shared.register_driver(cx.waker()) {
-            return Poll::Ready(Ok(()));
-        }
-        for index in 0..self.sockets.len() {
-            let Some(socket) = &self.sockets[index] else { continue };
-            let is_full = self.unsent.is_some_and(|unsent| unsent.path.socket == socket_id(index));
-            let mut ready = socket.poll_recv_ready(cx);
-            if is_full && ready.is_pending() {
-                ready = socket.poll_send_ready(cx);
-            }
-            match ready {
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
-                Poll::Ready(Err(error)) => return Poll::Ready(self.lose(index, error)),
-                Poll::Pending => {}
-            }
-        }
-        match self.endpoint.poll_timeout() {
-            Some(deadline) => alarm.poll_reached(cx, deadline).map(Ok),
-            None => Poll::Pending,
-        }
-    }
 }
 
-impl<S: Datagrams> Drop for Driver<S> {
+impl<S: Datagrams> Drop for Pump<S> {
     fn drop(&mut self) {
         self.counters.publish(&self.counts);
         self.endpoint.shut_down(CloseReason::EndpointClosed);
     }
 }
 
-impl<S: Datagrams> fmt::Debug for Driver<S> {
+impl<S: Datagrams> fmt::Debug for Pump<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let addrs: Vec<Option<SocketAddr>> =
             self.sockets.iter().map(|socket| socket.as_ref()?.local_addr().ok()).collect();
-        f.debug_struct("Driver").field("sockets", &addrs).finish_non_exhaustive()
+        f.debug_struct("Pump").field("sockets", &addrs).finish_non_exhaustive()
     }
 }
 
