@@ -345,7 +345,7 @@ impl Connection {
             Inserted::InOrder { bytes, .. } => {
                 self.counters.bytes_received += bytes as u64;
                 self.signal(Events::READABLE);
-                if self.wishes.detached {
+                if self.wishes.deaf {
                     self.recv.discard();
                 }
                 if let Some(deserved) = self.tuner.delivered(now, bytes)

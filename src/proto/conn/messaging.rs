@@ -109,11 +109,12 @@ impl Connection {
         Some(message)
     }
 
-    /// Whether no more messages will arrive: the peer has finished and everything was taken, or the connection is over.
+    /// Whether no more messages will arrive: the peer has finished and everything was taken, or the connection is over,
+    /// or nobody wants any.
     #[must_use]
     pub fn is_out_of_messages(&self) -> bool {
         let has_more = self.messaging.as_ref().is_some_and(|messaging| messaging.messages.has_messages());
-        !has_more && (self.recv.is_finished() || self.close_reason.is_some())
+        !has_more && (self.recv.is_finished() || self.close_reason.is_some() || self.wishes.deaf)
     }
 
     /// The next thing that became known about a message that was sent.
@@ -289,7 +290,7 @@ impl Connection {
             other => return other,
         };
         messaging.messages.accept(now, payload);
-        if self.wishes.detached {
+        if self.wishes.deaf {
             messaging.messages.discard();
         }
         self.events |= Events::READABLE | Events::RECEIPTS;

@@ -105,6 +105,8 @@ struct Wishes {
     flush: bool,
     /// Nobody reads or writes any more.
     detached: bool,
+    /// Nobody reads any more.
+    deaf: bool,
     /// The endpoint closes, and waits for this connection.
     hurried: bool,
     /// Something was asked for that only the driver can do.

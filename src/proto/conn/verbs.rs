@@ -86,7 +86,7 @@ impl Connection {
         if readable > 0 {
             return ReadOutcome::Data(readable.min(room));
         }
-        if self.recv.at_eof() {
+        if self.recv.at_eof() || self.wishes.deaf {
             return ReadOutcome::Eof;
         }
         self.close_reason.map_or(ReadOutcome::Empty, ReadOutcome::Closed)
@@ -145,16 +145,23 @@ impl Connection {
         self.close(reason);
     }
 
-    /// Nobody will read or write any more: what was written is still delivered, for as long as
-    /// [`Config::linger`](crate::Config::linger) says; what arrives is thrown away.
-    pub fn detach(&mut self) {
-        self.wishes.detached = true;
+    /// Nobody will read any more: what has arrived and what will arrive is thrown away, so that the peer is not held up,
+    /// and reading finds the end.
+    pub fn stop_reading(&mut self) {
+        self.wishes.deaf = true;
         self.wishes.service = true;
         self.recv.discard();
         self.discard_messages();
         if self.window_update_due() {
             self.acks.demand();
         }
+    }
+
+    /// Nobody will read or write any more: what was written is still delivered, for as long as
+    /// [`Config::linger`](crate::Config::linger) says; what arrives is thrown away.
+    pub fn detach(&mut self) {
+        self.wishes.detached = true;
+        self.stop_reading();
         match self.state {
             State::Idle | State::SynSent { .. }
                 if self.send.queued_bytes() == 0 && self.unsent_bytes() == 0 =>

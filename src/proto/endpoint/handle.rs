@@ -104,6 +104,15 @@ impl Handle {
         self.with(|inner, _| readable(inner.conn.read(out)))
     }
 
+    /// Ends reading: what has arrived and what will arrive is thrown away, and whoever reads finds the end. The peer is
+    /// not told.
+    pub fn stop_reading(&self) {
+        self.with(|inner, woken| {
+            inner.conn.stop_reading();
+            inner.waiters.take(READ, woken);
+        });
+    }
+
     /// Ready once reading would not have to wait: bytes, the end, or an error.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll(cx, READ, |inner| readable(inner.conn.read_outcome(1)).map(|_| ()))

@@ -328,3 +328,20 @@ fn who_only_receives_any_more_gives_back_what_it_sent_from() {
     }
     assert!(raw.conn.memory() < 64 << 10, "{} bytes", raw.conn.memory());
 }
+
+#[test]
+fn c20_who_stops_reading_holds_nobody_up_and_finds_the_end() {
+    let mut raw = Raw::accepted(config().receive_buffer(4096).receive_buffer_max(4096));
+    raw.say(Kind::Data, &[1; 1380]);
+    raw.conn.stop_reading();
+    assert_eq!(raw.conn.read(&mut [0; 9]), ReadOutcome::Eof, "what had arrived is gone");
+    for _ in 0..20 {
+        raw.say(Kind::Data, &[2; 1380]);
+        raw.hear();
+        raw.pass(millis(5));
+    }
+    assert_eq!((raw.conn.stats().window_local, raw.conn.stats().packets_refused), (4096, 0));
+    assert_eq!(raw.conn.read(&mut [0; 9]), ReadOutcome::Eof);
+    raw.write(b"writing goes on");
+    assert_eq!(raw.hear()[0].packet().payload, b"writing goes on");
+}
