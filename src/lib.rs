@@ -40,6 +40,7 @@
 //! | you want | take |
 //! | --- | --- |
 //! | streams on tokio | [`UtpSocket`], [`UtpListener`], [`UtpStream`] |
+//! | streams for threads, without a runtime of yours | [`blocking`] |
 //! | to see or refuse a connection before it costs anything | [`UtpListener::incoming`], [`Incoming`] |
 //! | to meet a peer by the name of a room, and a server that makes that possible | [`rendezvous`] |
 //! | to meet a peer behind a NAT | [`UtpSocket::punch`], [`UtpSocket::punch_addr`] |

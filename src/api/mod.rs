@@ -2,6 +2,7 @@
 //!
 //! Takes no protocol decisions, and touches connections through their handles only.
 
+pub mod blocking;
 mod foreign;
 mod listener;
 pub mod message;

@@ -38,6 +38,11 @@ impl UtpStream {
         Self { handle }
     }
 
+    /// What is below, for the face without tasks.
+    pub(super) const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// Waits until reading finds something: bytes, the end, or an error.
     ///
     /// # Errors
