@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
-use ebbtide::{Batch, Datagrams, MemorySocket, Run};
+use ebbtide::{Batch, Datagrams, MemorySocket, PollDatagrams, Run};
 
 pub(crate) struct BadLine {
     socket: MemorySocket,
@@ -57,19 +57,21 @@ impl Datagrams for BadLine {
         Ok(taken)
     }
 
-    fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.poll_recv_ready(cx)
-    }
-
-    fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.poll_send_ready(cx)
-    }
-
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
     fn receive_buffers(&self) -> usize {
         self.socket.receive_buffers()
+    }
+}
+
+impl PollDatagrams for BadLine {
+    fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_recv_ready(cx)
+    }
+
+    fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_send_ready(cx)
     }
 }

@@ -16,7 +16,7 @@ use super::stream::UtpStream;
 use super::wait::{after, block_on, wait};
 use crate::api::message::MessageConfig;
 use crate::config::Config;
-use crate::net::{Datagrams, Driver, Udp};
+use crate::net::{Driver, PollDatagrams, Udp};
 use crate::stats::SocketStats;
 use crate::wire::Service;
 
@@ -83,12 +83,12 @@ impl UtpSocket {
     ///
     /// # Errors
     /// A setting out of range; a transport that cannot tell its address; no thread.
-    pub fn over<S: Datagrams>(transport: S, config: Config) -> io::Result<Self> {
+    pub fn over<S: PollDatagrams>(transport: S, config: Config) -> io::Result<Self> {
         Self::drive(move || crate::UtpSocket::over(transport, config))
     }
 
     /// Starts the thread. What it needs is made there, where the runtime is.
-    fn drive<S: Datagrams>(
+    fn drive<S: PollDatagrams>(
         make: impl FnOnce() -> io::Result<(crate::UtpSocket, Driver<S>)> + Send + 'static,
     ) -> io::Result<Self> {
         let (report, made) = mpsc::sync_channel(1);
