@@ -3,7 +3,7 @@
 //! Nothing is set aside for what has not come: a fragment costs its own bytes, whatever it says about the length of
 //! its message.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -18,8 +18,8 @@ pub(super) type Key = (u8, u32);
 #[derive(Debug, Default)]
 pub(super) struct Partials {
     table: BTreeMap<Key, Partial>,
-    /// Those that may be given up, oldest first. An entry whose message is complete or gone is stale.
-    unreliable: VecDeque<(Instant, Key)>,
+    /// Those that may be given up, oldest first.
+    unreliable: BTreeSet<(Instant, Key)>,
     charge: usize,
 }
 
@@ -72,7 +72,7 @@ impl Partials {
         let partial = self.table.entry(key).or_insert_with(|| {
             self.charge += PARTIAL_COST;
             if !mode.is_reliable() {
-                self.unreliable.push_back((now, key));
+                self.unreliable.insert((now, key));
             }
             Partial { mode, total, have: 0, since: now, pieces: BTreeMap::new() }
         });
@@ -94,28 +94,29 @@ impl Partials {
 
     /// Gives up the oldest unreliable one.
     pub(super) fn evict(&mut self) -> Option<(Mode, Key)> {
-        while let Some((since, key)) = self.unreliable.pop_front() {
-            if self.table.get(&key).is_some_and(|partial| partial.since == since) {
-                return self.remove(key).map(|partial| (partial.mode, key));
-            }
-        }
-        None
+        let &(_, key) = self.unreliable.first()?;
+        self.remove(key).map(|partial| (partial.mode, key))
     }
 
     /// Gives up one that has waited longer than that.
     pub(super) fn expire(&mut self, now: Instant, age: Duration) -> Option<(Mode, Key)> {
-        let (since, _) = *self.unreliable.front()?;
+        let (since, _) = *self.unreliable.first()?;
         if since + age > now { None } else { self.evict() }
     }
 
     /// When the next one may have waited long enough.
     pub(super) fn next_expiry(&self, age: Duration) -> Option<Instant> {
-        self.unreliable.front().map(|&(since, _)| since + age)
+        self.unreliable.first().map(|&(since, _)| since + age)
     }
 
-    /// Gives up one that was to become a message of that channel before this one.
+    /// Gives up one that was to become a message of that channel before this one: numbers are a circle.
     pub(super) fn give_up_before(&mut self, (channel, number): Key) -> Option<(Mode, Key)> {
-        let (&key, _) = self.table.range((channel, 0)..(channel, number)).next()?;
+        let half = 1 << 31;
+        let near = (channel, number.saturating_sub(half))..(channel, number);
+        let across = (number < half).then(|| (channel, number + half)..=(channel, u32::MAX));
+        let mut older =
+            self.table.range(near).chain(across.into_iter().flat_map(|range| self.table.range(range)));
+        let (&key, _) = older.next()?;
         self.remove(key).map(|partial| (partial.mode, key))
     }
 
@@ -123,9 +124,7 @@ impl Partials {
         let partial = self.table.remove(&key)?;
         let pieces: usize = partial.pieces.values().map(|piece| piece.len() + PIECE_COST).sum();
         self.charge -= pieces + PARTIAL_COST;
-        if self.table.is_empty() {
-            self.unreliable.clear();
-        }
+        self.unreliable.remove(&(partial.since, key));
         Some(partial)
     }
 }
@@ -183,5 +182,36 @@ mod tests {
         assert_eq!(partials.evict(), Some((Mode::Unreliable, (1, 2))));
         assert_eq!(partials.evict(), None);
         assert_eq!(partials.len(), 1);
+    }
+
+    /// One that had come in full left its time behind, and another one was given up at that time instead of it.
+    #[test]
+    fn the_time_of_one_that_is_whole_ends_no_other() {
+        let (mut partials, age) = (Partials::default(), Duration::from_secs(10));
+        let at = |secs| Instant::ZERO + Duration::from_secs(secs);
+        let of = |number| (Mode::Unreliable, (1, number));
+        partials.add(at(0), of(1), (0, 2), b"x");
+        partials.add(at(9), of(2), (0, 2), b"x");
+        partials.add(at(9), of(1), (1, 2), b"x");
+        assert_eq!(partials.next_expiry(age), Some(at(19)));
+        assert_eq!(partials.expire(at(18), age), None);
+        assert_eq!(partials.expire(at(19), age), Some(of(2)));
+        assert_eq!((partials.len(), partials.unreliable.len()), (0, 0));
+    }
+
+    #[test]
+    fn older_ones_of_the_channel_are_given_up_and_newer_ones_kept_also_across_the_wrap() {
+        for newest in [5, 0, u32::MAX - 1, 1 << 31, (1 << 31) - 1] {
+            let mut partials = Partials::default();
+            let of = |ahead: i32| (Mode::ReliableSequenced, (1, newest.wrapping_add_signed(ahead)));
+            for ahead in [-1000, -6, -1, 1, 6, 1000] {
+                partials.add(Instant::ZERO, of(ahead), (0, 2), b"x");
+            }
+            partials.add(Instant::ZERO, (Mode::ReliableSequenced, (0, newest.wrapping_sub(1))), (0, 2), b"x");
+            let mut given_up: Vec<_> = std::iter::from_fn(|| partials.give_up_before((1, newest))).collect();
+            given_up.sort_by_key(|(_, (_, number))| number.wrapping_sub(newest));
+            assert_eq!(given_up, [-1000, -6, -1].map(of));
+            assert_eq!(partials.len(), 4);
+        }
     }
 }
