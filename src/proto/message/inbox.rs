@@ -168,9 +168,18 @@ impl Inbox {
     fn on_fragment(&mut self, now: Instant, at: (Mode, Key), place: (u32, u32), payload: &[u8]) {
         let (mode, key) = at;
         if !self.partials.contains(key) {
-            if self.channels[usize::from(key.0)].order.judge(mode, key.1) == Verdict::OutOfRange {
-                self.counters.out_of_range += 1;
-                return;
+            let known = &mut self.channels[usize::from(key.0)];
+            match known.order.judge(mode, key.1) {
+                Verdict::OutOfRange => {
+                    self.counters.out_of_range += 1;
+                    return;
+                }
+                // Its other fragments may never come: a lost one is not sent again once there is a newer message.
+                Verdict::Outdated => {
+                    known.counters.outdated += 1;
+                    return self.tell(mode, key, Outcome::Dropped);
+                }
+                Verdict::Deliver | Verdict::Hold => {}
             }
             if self.partials.len() >= self.partials_max && !self.make_room() {
                 // Reliable ones are refused before they come here.

@@ -90,6 +90,22 @@ fn p4_n6_what_makes_no_sense_is_counted_and_changes_nothing() {
     assert_eq!((stats.out_of_range, stats.overlapping), (1, 2));
 }
 
+/// Its other fragments are not sent again once they are lost, so it was kept for ever.
+#[test]
+fn a_fragment_of_a_message_that_is_outdated_is_not_kept_and_its_sender_is_told() {
+    for (mode, channel) in [(Mode::UnreliableSequenced, 1), (Mode::ReliableSequenced, 4)] {
+        let mut messages = Messages::new(&MessageConfig::default());
+        let packets = [whole(mode, channel, 7, b"new"), fragment(mode, channel, 6, 0, 9)];
+        assert_eq!(feed(&mut messages, LIMIT, packets.into_iter()), 0);
+        assert_eq!(messages.receive().map(|message| message.bytes), Some("new".into()));
+        assert_eq!(messages.held_bytes(), 0);
+        assert_eq!(messages.channel_stats(channel).map(|stats| stats.outdated), Some(1));
+        let mut told = Vec::new();
+        Writer { out: &mut told }.receipt(mode, channel, 6, Verdict::Dropped);
+        assert_eq!(messages.stage(Instant::ZERO, ROOM), Some(&told[..]));
+    }
+}
+
 #[test]
 fn receipts_for_what_was_never_sent_change_nothing() {
     let mut messages = Messages::new(&MessageConfig::default());
