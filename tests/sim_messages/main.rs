@@ -4,6 +4,7 @@
 
 mod agreement;
 mod delay;
+mod narrow;
 mod soak;
 
 use std::collections::VecDeque;

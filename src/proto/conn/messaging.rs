@@ -276,7 +276,8 @@ impl Connection {
         let (seq, payload) = (packet.header.seq, packet.payload);
         let ahead = seq.distance_from(self.recv.cumulative());
         // What closes a gap has room of its own: everything else waits for it.
-        let limit = self.recv.limit() + if ahead == 1 { self.recv.limit() / 16 } else { 0 };
+        let gap_room = Messages::cost_max(payload).max(self.recv.limit() / 16);
+        let limit = self.recv.limit() + if ahead == 1 { gap_room } else { 0 };
         let Some(messaging) = &mut self.messaging else { return Inserted::Refused };
         if ahead > 0 && !messaging.messages.admits(payload, limit) {
             return Inserted::Refused;

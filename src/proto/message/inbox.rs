@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::config::MessageConfig;
 use super::frame::{Body, Frame, Frames, Verdict as Outcome};
 use super::order::{Order, Verdict};
-use super::partial::{Added, Key, Partials};
+use super::partial::{Added, FRAGMENT_COST, Key, Partials};
 use super::{Message, Mode};
 use crate::time::Instant;
 
@@ -67,6 +67,9 @@ struct Ready {
 
 /// Ours: what a message costs in a queue besides its bytes.
 const MESSAGE_COST: usize = size_of::<Ready>();
+/// Ours: no frame costs more than that for each of its bytes; the worst is a fragment of one byte, ten on the wire.
+const COST_PER_BYTE: usize = 32;
+const _: () = assert!(FRAGMENT_COST + 10 <= 10 * COST_PER_BYTE && MESSAGE_COST + 7 <= 7 * COST_PER_BYTE);
 /// Ours: verdicts that wait to be sent. A peer that takes none of our packets is asked to wait.
 const VERDICTS_MAX: usize = 4096;
 
@@ -102,11 +105,31 @@ impl Inbox {
 
     /// Whether a packet may be taken within the limit. If not, nothing of it is, and it comes again.
     pub(super) fn admits(&mut self, payload: &[u8], limit: usize) -> bool {
-        while self.charge() + payload.len() > limit && self.make_room() {}
+        let mut cost = Self::cost_max(payload);
+        if self.charge() + cost > limit {
+            cost = Self::cost(payload);
+        }
+        while self.charge() + cost > limit && self.make_room() {}
         let crowded = self.partials.len() >= self.partials_max || self.verdicts.len() >= VERDICTS_MAX;
-        let admits = self.charge() + payload.len() <= limit && !(crowded && self.is_too_much(payload));
+        let admits = self.charge() + cost <= limit && !(crowded && self.is_too_much(payload));
         self.counters.refused += u64::from(!admits);
         admits
+    }
+
+    /// Bytes that what a packet brings counts as, at most, whatever is in it.
+    pub(super) const fn cost_max(payload: &[u8]) -> usize {
+        payload.len() * COST_PER_BYTE
+    }
+
+    /// Bytes that what a packet brings counts as: small frames cost many times their bytes.
+    #[cold]
+    fn cost(payload: &[u8]) -> usize {
+        let frames = Frames::new(payload).map_while(Result::ok).map(|frame| match frame.body {
+            Body::Whole(_) => MESSAGE_COST,
+            Body::Fragment { .. } => FRAGMENT_COST,
+            Body::Receipt(_) => 0,
+        });
+        payload.len() + frames.sum::<usize>()
     }
 
     /// Whether the packet begins messages that cannot be kept, although they would have to be.

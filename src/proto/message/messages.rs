@@ -207,6 +207,11 @@ impl Messages {
         self.inbox.charge()
     }
 
+    /// Bytes that the messages of a packet count as, at most.
+    pub(in crate::proto) const fn cost_max(payload: &[u8]) -> usize {
+        Inbox::cost_max(payload)
+    }
+
     /// Whether the messages of a packet can be kept, within `limit` bytes for all. If not, the packet must not be
     /// acknowledged.
     pub fn admits(&mut self, payload: &[u8], limit: usize) -> bool {

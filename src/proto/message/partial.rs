@@ -47,6 +47,8 @@ pub(super) enum Added {
 const PIECE_COST: usize = 96;
 /// Ours: what a message in part costs besides its pieces.
 const PARTIAL_COST: usize = 160;
+/// Ours: what a fragment may cost besides its bytes.
+pub(super) const FRAGMENT_COST: usize = PIECE_COST + PARTIAL_COST;
 
 impl Partials {
     pub(super) fn len(&self) -> usize {

@@ -24,7 +24,7 @@ fn feed(messages: &mut Messages, limit: usize, packets: impl Iterator<Item = Vec
         } else {
             refused += 1;
         }
-        assert!(messages.held_bytes() <= 2 * limit + ROOM, "{} of {limit}", messages.held_bytes());
+        assert!(messages.held_bytes() <= limit + ROOM, "{} of {limit}", messages.held_bytes());
     }
     refused
 }
