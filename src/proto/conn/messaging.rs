@@ -275,11 +275,9 @@ impl Connection {
     pub(super) fn insert_messages(&mut self, now: Instant, packet: &Packet<'_>) -> Inserted {
         let (seq, payload) = (packet.header.seq, packet.payload);
         let ahead = seq.distance_from(self.recv.cumulative());
-        // What closes a gap has room of its own: everything else waits for it.
-        let gap_room = Messages::cost_max(payload).max(self.recv.limit() / 16);
-        let limit = self.recv.limit() + if ahead == 1 { gap_room } else { 0 };
+        let limit = self.recv.limit();
         let Some(messaging) = &mut self.messaging else { return Inserted::Refused };
-        if ahead > 0 && !messaging.messages.admits(payload, limit) {
+        if ahead > 0 && !messaging.messages.admits(payload, limit, ahead == 1) {
             return Inserted::Refused;
         }
         let inserted = match self.recv.insert(seq, &[]) {

@@ -149,7 +149,7 @@ impl MessageConfig {
     }
 
     /// Most messages that have arrived in part (default 512; 1 to 4,096). Beyond it the oldest unreliable one is
-    /// dropped and counted; if there is none, packets with more wait at the sender.
+    /// dropped and counted; if there is none, packets with more wait at the sender, but for the next one in order.
     #[must_use]
     pub const fn assembly_messages(mut self, count: u16) -> Self {
         self.assembly_messages = count;

@@ -103,22 +103,19 @@ impl Inbox {
         self.ready_charge + self.held_charge + self.partials.charge()
     }
 
-    /// Whether a packet may be taken within the limit. If not, nothing of it is, and it comes again.
-    pub(super) fn admits(&mut self, payload: &[u8], limit: usize) -> bool {
-        let mut cost = Self::cost_max(payload);
-        if self.charge() + cost > limit {
-            cost = Self::cost(payload);
-        }
+    /// Whether a packet may be taken within the limit. If not, nothing of it is, and it comes again. The next packet in
+    /// order has room beyond: all that is held may be waiting for it.
+    pub(super) fn admits(&mut self, payload: &[u8], limit: usize, is_next: bool) -> bool {
+        let cost_max = payload.len() * COST_PER_BYTE;
+        let limit = limit + if is_next { cost_max.max(limit / 16) } else { 0 };
+        let cost = if self.charge() + cost_max > limit { Self::cost(payload) } else { cost_max };
         while self.charge() + cost > limit && self.make_room() {}
-        let crowded = self.partials.len() >= self.partials_max || self.verdicts.len() >= VERDICTS_MAX;
+        // Whoever sends in order has begun one message on each channel, and not ended it, at most.
+        let partials_max = self.partials_max + if is_next { self.channels.len() } else { 0 };
+        let crowded = self.partials.len() >= partials_max || self.verdicts.len() >= VERDICTS_MAX;
         let admits = self.charge() + cost <= limit && !(crowded && self.is_too_much(payload));
         self.counters.refused += u64::from(!admits);
         admits
-    }
-
-    /// Bytes that what a packet brings counts as, at most, whatever is in it.
-    pub(super) const fn cost_max(payload: &[u8]) -> usize {
-        payload.len() * COST_PER_BYTE
     }
 
     /// Bytes that what a packet brings counts as: small frames cost many times their bytes.
@@ -204,8 +201,8 @@ impl Inbox {
                 }
                 Verdict::Deliver | Verdict::Hold => {}
             }
-            if self.partials.len() >= self.partials_max && !self.make_room() {
-                // Reliable ones are refused before they come here.
+            // Reliable ones that cannot be kept were refused with their packet.
+            if self.partials.len() >= self.partials_max && !self.make_room() && !mode.is_reliable() {
                 return self.give_up(mode, key);
             }
         }

@@ -207,15 +207,10 @@ impl Messages {
         self.inbox.charge()
     }
 
-    /// Bytes that the messages of a packet count as, at most.
-    pub(in crate::proto) const fn cost_max(payload: &[u8]) -> usize {
-        Inbox::cost_max(payload)
-    }
-
     /// Whether the messages of a packet can be kept, within `limit` bytes for all. If not, the packet must not be
-    /// acknowledged.
-    pub fn admits(&mut self, payload: &[u8], limit: usize) -> bool {
-        self.inbox.admits(payload, limit)
+    /// acknowledged. The packet that all others wait for, because it is the next one, has room of its own beyond.
+    pub fn admits(&mut self, payload: &[u8], limit: usize, is_next: bool) -> bool {
+        self.inbox.admits(payload, limit, is_next)
     }
 
     /// Takes in the messages of a packet that was not here before.

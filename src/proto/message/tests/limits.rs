@@ -19,7 +19,7 @@ fn fragment(mode: Mode, channel: u8, number: u32, offset: u32, total: u32) -> Ve
 fn feed(messages: &mut Messages, limit: usize, packets: impl Iterator<Item = Vec<u8>>) -> usize {
     let mut refused = 0;
     for packet in packets {
-        if messages.admits(&packet, limit) {
+        if messages.admits(&packet, limit, false) {
             messages.accept(Instant::ZERO, &packet);
         } else {
             refused += 1;
@@ -61,11 +61,36 @@ fn ordered_messages_that_leave_a_gap_stay_within_the_limit_and_the_gap_can_be_cl
     assert!(feed(&mut messages, LIMIT, ahead) > 90_000);
     assert!(messages.receive().is_none());
     let first = whole(Mode::ReliableOrdered, 3, 0, b"first");
-    assert!(messages.admits(&first, LIMIT + LIMIT / 16), "what closes a gap has room of its own");
+    assert!(messages.admits(&first, LIMIT, true), "what closes a gap has room of its own");
     messages.accept(Instant::ZERO, &first);
     assert_eq!(messages.receive().unwrap().bytes, "first");
     assert!(std::iter::from_fn(|| messages.receive()).filter(|m| m.bytes.len() == 100).count() > 1000);
     assert_eq!(messages.held_bytes(), 0);
+}
+
+/// What was taken ahead of its turn filled all places, and the packet that would have closed the gap begins a message too.
+#[test]
+fn a_gap_can_be_closed_by_the_beginning_of_a_message_however_many_are_there_in_part() {
+    let config = MessageConfig::default().assembly_messages(2);
+    let mut messages = Messages::new(&config);
+    let begin = |number| fragment(Mode::ReliableUnordered, 2, number, 0, 2);
+    assert_eq!(feed(&mut messages, LIMIT, (1..=3).map(begin)), 1);
+    assert!(!messages.admits(&begin(0), LIMIT, false));
+    assert!(messages.admits(&begin(0), LIMIT, true));
+    messages.accept(Instant::ZERO, &begin(0));
+    assert_eq!(messages.stats().unassembled, 0, "and none is given up for it");
+    let rest = (0..3).map(|number| fragment(Mode::ReliableUnordered, 2, number, 1, 2));
+    assert_eq!(feed(&mut messages, LIMIT, rest), 0);
+    assert_eq!(std::iter::from_fn(|| messages.receive()).count(), 3);
+    // A peer that never ends what it has begun gets no further.
+    let endless = (9..99).map(begin).filter(|packet| {
+        let admitted = messages.admits(packet, LIMIT, true);
+        if admitted {
+            messages.accept(Instant::ZERO, packet);
+        }
+        admitted
+    });
+    assert_eq!(endless.count(), 2 + 5);
 }
 
 /// P4: one crafted packet made the receiver panic. N6: a count of nought was a message.

@@ -70,7 +70,7 @@ impl End {
         if number < self.received || self.early.contains(&number) {
             return;
         }
-        if !self.messages.admits(payload, self.limit) {
+        if !self.messages.admits(payload, self.limit, number == self.received) {
             return;
         }
         self.messages.accept(now, payload);
