@@ -33,6 +33,27 @@ impl fmt::Debug for Congestion {
     }
 }
 
+/// What to do when a peer of another make calls us while we call it, in a call that expects to be crossed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VanillaCross {
+    /// Both connections live: ours goes on, theirs is offered to whoever listens, and the protocol above chooses one, as
+    /// libtorrent and Transmission do.
+    #[default]
+    KeepBoth,
+    /// Theirs becomes ours, and our call is taken back. If the peer takes back *its* call at the same moment, for its own
+    /// reasons, none is left.
+    PreferInbound,
+}
+
+impl VanillaCross {
+    /// Whether libtorrent, of two connections in opposite directions, keeps the one that it has called for: the side with
+    /// the lower port does. `None` for equal ports, where it rolls dice.
+    #[must_use]
+    pub const fn libtorrent_keeps_outgoing(its_port: u16, other_port: u16) -> Option<bool> {
+        if its_port == other_port { None } else { Some(its_port < other_port) }
+    }
+}
+
 /// Settings of an endpoint and its connections.
 ///
 /// Built by value, checked once by [`validate`](Self::validate), which everything that takes a `Config` calls.
@@ -71,6 +92,7 @@ pub struct Config {
     pub(crate) hardened_reset: bool,
     pub(crate) extensions: bool,
     pub(crate) migration: bool,
+    pub(crate) vanilla_cross: VanillaCross,
     pub(crate) verify_acks: bool,
     pub(crate) resets_per_second: u32,
     pub(crate) foreign_queue: usize,
@@ -106,6 +128,7 @@ impl Default for Config {
             hardened_reset: false,
             extensions: true,
             migration: true,
+            vanilla_cross: VanillaCross::KeepBoth,
             verify_acks: true,
             resets_per_second: 200,
             foreign_queue: 256,
@@ -321,6 +344,15 @@ impl Config {
     #[must_use]
     pub const fn migration(mut self, migration: bool) -> Self {
         self.migration = migration;
+        self
+    }
+
+    /// What to do when a peer of another make calls us while we call it
+    /// ([`UtpSocket::connect_simultaneous`](crate::UtpSocket::connect_simultaneous); default
+    /// [`VanillaCross::KeepBoth`]).
+    #[must_use]
+    pub const fn vanilla_cross(mut self, policy: VanillaCross) -> Self {
+        self.vanilla_cross = policy;
         self
     }
 

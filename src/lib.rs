@@ -97,9 +97,9 @@ mod api;
 #[cfg(feature = "tokio")]
 pub use api::*;
 
-pub use config::{Config, Congestion, ControllerFactory};
+pub use config::{Config, Congestion, ControllerFactory, VanillaCross};
 pub use error::{CloseReason, ConfigError};
-pub use proto::conn::Role;
+pub use proto::conn::{Reason, Role};
 pub use stats::{DropStats, SocketStats, StreamStats};
 pub use time::Instant;
 

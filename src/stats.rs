@@ -62,6 +62,8 @@ pub struct StreamStats {
     pub packets_refused: u64,
     /// Packets dropped because their numbers did not fit the connection.
     pub packets_invalid: u64,
+    /// How often the peer was followed to another address.
+    pub migrations: u64,
     /// Receive window that we advertise now, bytes.
     pub window_local: u32,
     /// Receive window that the peer advertised last, bytes.
@@ -140,6 +142,8 @@ pub struct SocketStats {
     pub cookies_proved: u64,
     /// Connections that nobody had accepted, ended for the sake of new ones.
     pub evicted: u64,
+    /// Connections that followed their peer to another address.
+    pub migrations: u64,
     /// RESETs sent for packets that fit no connection.
     pub resets_sent: u64,
     /// RESETs withheld by the rate limit, or because the packet may belong to a handshake.

@@ -72,6 +72,7 @@ replays! {
     what_decodes_is_encoded_again_and_read_alike_by_a_slow_reader: "round_trip",
     any_chain_of_extensions_is_walked_and_rebuilt: "chain",
     any_acknowledgement_leaves_the_books_of_the_sender_balanced: "sack",
+    any_own_block_is_read_alike_by_a_slow_reader_and_written_again: "own",
     any_peer_and_any_application_leave_a_connection_sound: "connection",
     any_crowd_leaves_an_endpoint_within_its_bounds: "endpoint",
     any_network_delivers_a_prefix_and_in_the_end_everything: "pair",

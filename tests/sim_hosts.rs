@@ -79,9 +79,9 @@ fn every_kind_of_a_host_can_be_drawn_and_is_what_it_says() {
     }
 }
 
-/// How both ends of a connection end whose first host changes its address in the middle.
+/// How both ends of a connection end whose first host changes its address in the middle, and that does not follow it.
 fn after_a_move(fault: HostFault) -> [Option<CloseReason>; 2] {
-    let (mut world, hosts) = pair(5, &Config::default());
+    let (mut world, hosts) = pair(5, &Config::default().migration(false));
     let flow = world.start(hosts[0], hosts[1], &both_ways());
     world.later(MS(300), move |world| world.afflict(hosts[0], fault));
     world.run_until(|world| world.is_done(flow), SECS(600)).unwrap();

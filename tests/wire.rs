@@ -6,8 +6,8 @@
 mod reference;
 
 use ebbtide::wire::{
-    ConnId, Delay, EncodeError, Extensions, ExtensionsBuf, Header, Kind, Packet, Sack, SackBits, SeqNr,
-    Timestamp,
+    ConnId, Delay, EncodeError, Extensions, ExtensionsBuf, Header, Kind, Mark, Own, Packet, Sack, SackBits,
+    SeqNr, Timestamp,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -130,6 +130,60 @@ proptest! {
         let expected: Vec<SeqNr> = expected.iter().map(|index| ack + 2 + u16::try_from(*index).unwrap()).collect();
         prop_assert_eq!(found, expected);
         prop_assert!(bits.as_bytes().len().is_multiple_of(4));
+    }
+}
+
+/// Fields that are more or less right, with padding between them.
+fn any_own_block() -> impl Strategy<Value = Vec<u8>> {
+    let kind = prop_oneof![0..=13_u8, 0..=13_u8, any::<u8>()];
+    let len = prop_oneof![prop::sample::select(vec![0_usize, 2, 7, 8, 9, 16, 20, 32, 66]), 0..70_usize];
+    let field = (kind, len.prop_flat_map(|len| vec(any::<u8>(), len)));
+    (vec(field, 0..10), prop::option::of(0..40_usize)).prop_map(|(fields, cut)| {
+        let mut block = Vec::new();
+        for (kind, value) in fields {
+            if kind != 0 {
+                block.extend([kind, u8::try_from(value.len()).unwrap()]);
+                block.extend(value);
+            } else {
+                block.push(0);
+            }
+        }
+        block.truncate(block.len() - cut.unwrap_or(0).min(block.len()));
+        block
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn n21_an_own_block_is_read_as_the_slow_reader_reads_it_and_written_again(
+        block in any_own_block(),
+        pad in 0..260_usize,
+    ) {
+        reference::own::check(&block);
+        if let Ok(own) = Own::decode(&block) {
+            let mut out = Vec::new();
+            let fits = own.encoded_len(pad) <= Own::LEN_MAX;
+            prop_assert_eq!(own.encode(pad, &mut out).is_ok(), fits);
+            prop_assert!(!fits || Own::decode(&out) == Ok(own));
+        }
+    }
+
+    #[test]
+    fn n20_eight_bytes_are_a_mark_or_somebody_elses(bits in any::<[u8; 8]>(), ours in any::<bool>()) {
+        let mut bits = bits;
+        if ours {
+            let begins = [0x55, 0x78, 0x10 | bits[2] & 0x0F];
+            bits[..3].copy_from_slice(&begins);
+        }
+        let expected = bits[..2] == [0x55, 0x78] && bits[2] / 16 == 1;
+        let mark = Mark::decode(bits);
+        prop_assert_eq!(mark.is_some(), expected);
+        if let Some(mark) = mark {
+            bits[2] &= 0xF0;
+            prop_assert_eq!(mark.encode(), bits);
+        }
     }
 }
 

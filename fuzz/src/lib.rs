@@ -11,6 +11,7 @@ mod datagram;
 mod duo;
 mod endpoint;
 mod outgoing;
+mod own;
 mod pair;
 mod pattern;
 mod peer;
@@ -27,6 +28,7 @@ mod tasks;
 pub use connection::connection;
 pub use datagram::{chain, decode, round_trip};
 pub use endpoint::endpoint;
+pub use own::own_block;
 pub use pair::{config, pair};
 pub use punch::punch;
 pub use rendezvous::{messages, rendezvous};
@@ -37,11 +39,12 @@ pub use stun::stun;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("decode", decode),
     ("round_trip", round_trip),
     ("chain", chain),
     ("sack", sack),
+    ("own", own_block),
     ("connection", connection),
     ("endpoint", endpoint),
     ("pair", pair),

@@ -159,6 +159,23 @@ impl UtpSocket {
         Connect { handle: Some(self.inner.lease.connect(peer, Some(id))) }
     }
 
+    /// Connects to a peer that connects to us at the same moment, by the same method: both get the two ends of one
+    /// stream, which [`UtpStream::role`] tells apart. For peers that have been told about each other by a third party; a
+    /// SYN of both is what opens the NATs between them.
+    ///
+    /// If the peer's call comes first, this one takes it up, up to ten seconds later; after that it goes to whoever
+    /// listens. What becomes of the call of a peer of another make, [`Config::vanilla_cross`] says.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    /// Dropping it abandons the attempt.
+    pub fn connect_simultaneous(&self, peer: SocketAddr) -> Connect {
+        let dial = Dial { simultaneous: true, ..Dial::default() };
+        Connect { handle: Some(self.inner.lease.dial(peer, dial)) }
+    }
+
     /// Connects to what listens for `service` at `peer` ([`listen_for`](Self::listen_for)).
     ///
     /// # Errors

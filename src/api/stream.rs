@@ -12,7 +12,7 @@ use tokio::task::coop;
 
 use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf, halves};
 use crate::error::CloseReason;
-use crate::proto::conn::Role;
+use crate::proto::conn::{Reason, Role};
 use crate::proto::endpoint::Handle;
 use crate::stats::StreamStats;
 
@@ -143,6 +143,18 @@ impl UtpStream {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.handle.local_addr().unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
+    }
+
+    /// Tells the peer, if it is made of this crate too, why this end of the stream is over: to be said before `shutdown`
+    /// or [`abort`](Self::abort). Codes from 0xFF00 on are this crate's; of the text the first 64 bytes count.
+    pub fn set_close_reason(&self, code: u16, text: &str) {
+        self.handle.set_close_reason(code, text);
+    }
+
+    /// Why the application at the other end has ended its direction, or the stream, if it has told.
+    #[must_use]
+    pub fn peer_reason(&self) -> Option<Reason> {
+        self.handle.peer_reason()
     }
 
     /// Whether the peer is made of this crate too: services, keepalives that are answered and all else that

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! BEP 55 has the error field in every message; libtorrent leaves it out unless it says something. Both are read here,
-//! and what is written has it. Both sides of a `connect` then call each other at once, and have two connections, of
-//! which libtorrent keeps the one that the side with the lower port has started.
+//! and what is written has it. Both sides of a `connect` then call each other at once: see
+//! [`VanillaCross`](crate::VanillaCross) for what becomes of the two connections.
 
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};

@@ -3,6 +3,8 @@
 //! Shares no code with the crate: it copies everything, walks byte by byte, and looks at each bit of a mask alone.
 //! The property tests and the fuzz targets both end here.
 
+pub(crate) mod own;
+
 use ebbtide::wire::{DecodeError, Packet, SeqNr};
 
 /// What the slow reader found.

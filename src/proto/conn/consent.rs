@@ -7,12 +7,17 @@
 use std::time::Duration;
 
 use super::{Connection, Hello};
+use crate::error::CloseReason;
 use crate::time::Instant;
 use crate::wire::{ExtensionsBuf, MarkFlags, Own, Packet, SeqNr, Txn};
 
 /// Questions and answers under way.
 #[derive(Debug, Default)]
 pub(super) struct Consent {
+    /// Questions asked because the peer is silent.
+    tries: u8,
+    /// The peer did not know by what name to call this connection.
+    introduce: bool,
     /// A question is to be asked.
     pub(super) ask: bool,
     /// The question that is to be answered, 0 if there is none.
@@ -52,6 +57,9 @@ impl Consent {
         Txn::new((mixed ^ (mixed >> 31)).max(1))
     }
 }
+
+/// RFC 7675 §5.1: data goes only where somebody was heard for the last thirty seconds.
+const CONSENT: Duration = Duration::from_secs(30);
 
 /// What is to become of a connection whose place another SYN wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,18 +107,58 @@ impl Connection {
 
     /// What a packet says beyond BEP 29, which fits. Returns whether it is a question or an
     /// answer, and no acknowledgement in disguise.
-    pub(super) fn on_extensions(&mut self, packet: &Packet<'_>) -> bool {
+    pub(super) fn on_extensions(&mut self, now: Instant, packet: &Packet<'_>) -> bool {
         let Some((flags, own)) = self.negotiation.learn(packet.extensions) else { return false };
+        self.hear_reason(&own);
+        self.hear_path(now, &own);
         if !flags.contains(MarkFlags::PING) {
             return false;
         }
         if let Some(txn) = own.txn {
             self.consent.answer = txn;
+            self.consent.introduce = flags.contains(MarkFlags::MIGRATES);
         }
         if own.txn_echo == Some(self.consent.asked) {
             self.consent.asked = Txn::default();
         }
         true
+    }
+
+    /// Whether the peer may be sent data. One of ours that has said nothing for [`CONSENT`] is asked first whether it is
+    /// still there (RFC 7675 §5.1): somebody else may have its address by now.
+    pub(super) fn may_send_payload(&mut self, now: Instant) -> bool {
+        let silence = now.since(self.peer.last_heard);
+        if silence < CONSENT || !self.peer_is_ebbtide() || self.send.queued_bytes() == 0 {
+            return true;
+        }
+        let Some(every) = self.config.keepalive.filter(|every| silence >= 2 * *every) else { return true };
+        if self.timers.consent.is_none() {
+            tracing::debug!(ids = ?self.ids, peer = %self.path.peer, ?every, "silent for too long");
+            self.consent.tries = 0;
+            self.on_silence(now);
+        }
+        false
+    }
+
+    /// The peer is asked whether it is there, less and less often.
+    pub(super) fn on_silence(&mut self, now: Instant) {
+        if self.consent.tries > self.config.timeouts {
+            return self.close_with_reset(CloseReason::TimedOut);
+        }
+        self.consent.ask = true;
+        let pause = Duration::from_secs(1 << self.consent.tries.min(5));
+        self.consent.tries += 1;
+        self.timers.consent = Some(now + pause);
+    }
+
+    /// It is: what was kept back may go.
+    pub(super) fn on_consent(&mut self, now: Instant) {
+        self.timers.consent = None;
+        self.rtt.reset_back_off();
+        if self.send.outstanding() > 0 {
+            self.due.probe |= self.send.has_lost();
+            self.timers.retransmit = Some(now + self.rtt.rto());
+        }
     }
 
     /// How long to be silent before something is sent for the sake of NATs.
@@ -121,17 +169,28 @@ impl Connection {
 
     /// A question, to be sent.
     pub(super) fn question(&self, txn: Txn) -> Option<ExtensionsBuf> {
-        // What the SYN has said, for whoever has forgotten it.
-        let path_token = self.negotiation.issued().filter(|_| self.consent.count == 1);
+        let flags = MarkFlags::PING | MarkFlags::OBSERVE;
+        // What the SYN has said, for whoever has forgotten it; else the name of the connection, in case that the peer does
+        // not know us here.
+        let (path_token, flags) = match self.negotiation.granted() {
+            None if self.config.migration => (self.negotiation.issued(), flags | MarkFlags::MIGRATES),
+            granted => (granted, flags),
+        };
         let own = Own { txn: Some(txn), path_token, ..Own::default() };
-        self.negotiation.for_control(self.role, MarkFlags::PING | MarkFlags::OBSERVE, &own)
+        self.negotiation.for_control(self.role, flags, &own)
     }
 
     /// An answer, to be sent.
-    pub(super) fn answer(&self) -> Option<ExtensionsBuf> {
-        let own =
-            Own { txn_echo: Some(self.consent.answer), observed: Some(self.peer_addr()), ..Own::default() };
-        self.negotiation.for_control(self.role, MarkFlags::PING, &own)
+    pub(super) fn pong(&self) -> Option<ExtensionsBuf> {
+        let path_token = self.negotiation.issued().filter(|_| self.consent.introduce);
+        let flags = if path_token.is_some() { MarkFlags::MIGRATES } else { MarkFlags::NONE };
+        let own = Own {
+            txn_echo: Some(self.consent.answer),
+            observed: Some(self.peer_addr()),
+            path_token,
+            ..Own::default()
+        };
+        self.negotiation.for_control(self.role, MarkFlags::PING | flags, &own)
     }
 
     pub(super) fn on_asked(&mut self, txn: Txn) {

@@ -133,6 +133,7 @@ impl Connection {
     fn open(&mut self, now: Instant) {
         tracing::debug!(ids = ?self.ids, peer = %self.path.peer, "open");
         self.state = State::Open;
+        self.was_open = true;
         self.timers.keepalive = self.keepalive().map(|every| now + every);
         self.signal(Events::CONNECTED | Events::WRITABLE);
     }
@@ -142,9 +143,15 @@ impl Connection {
             self.counters.packets_invalid += 1;
             return;
         }
-        let is_ping = packet.extensions.has_more_than_sack() && self.on_extensions(packet);
+        let is_ping = packet.extensions.has_more_than_sack() && self.on_extensions(now, packet);
         self.flight.note(now, self.send.outstanding(), self.rtt.rto());
         self.learn(now, packet);
+        if self.timers.consent.is_some() {
+            self.on_consent(now);
+        }
+        if self.timers.search.is_some() && self.response_due().is_none() {
+            self.on_found();
+        }
         self.on_ack(now, packet, is_ping);
         if !self.state.is_open() {
             return;
@@ -344,6 +351,9 @@ impl Connection {
         match *inserted {
             Inserted::InOrder { bytes, .. } => {
                 self.counters.bytes_received += bytes as u64;
+                if self.timers.flow.is_none() {
+                    self.expect_more(now);
+                }
                 self.signal(Events::READABLE);
                 if self.wishes.deaf {
                     self.recv.discard();
@@ -365,6 +375,7 @@ impl Connection {
 
     fn on_reset(&mut self, now: Instant, packet: &Packet<'_>) {
         match self.judge_reset(now, packet) {
+            ResetVerdict::Valid if self.doubts_reset(now, packet) => return,
             ResetVerdict::Valid => {}
             verdict => {
                 self.counters.packets_invalid += 1;
@@ -375,6 +386,9 @@ impl Connection {
             }
         }
         self.counters.packets_received += 1;
+        if packet.extensions.has_more_than_sack() {
+            self.on_extensions(now, packet);
+        }
         match self.state {
             State::SynSent { .. } => self.close(refusal(packet)),
             // libutp forgets the connection once its own FIN is acknowledged, and answers ours like that.

@@ -13,10 +13,13 @@
 mod checks;
 mod close;
 mod consent;
+mod crossing;
 mod events;
+mod farewell;
 mod honesty;
 mod input;
 mod messaging;
+mod migration;
 mod negotiation;
 mod output;
 mod peer;
@@ -35,6 +38,7 @@ use std::time::Duration;
 
 pub use consent::Doubt;
 pub use events::Events;
+pub use farewell::Reason;
 pub use messaging::MessageRefusal;
 pub use negotiation::Hello;
 pub(super) use negotiation::chain;
@@ -43,8 +47,10 @@ pub use verbs::{ReadOutcome, WriteOutcome};
 
 use self::checks::{Challenge, RecentFlight};
 use self::consent::Consent;
+use self::farewell::Farewell;
 use self::honesty::Honesty;
 use self::messaging::Messaging;
+use self::migration::Migration;
 use self::negotiation::Negotiation;
 use self::peer::Peer;
 use self::state::State;
@@ -154,6 +160,10 @@ pub struct Connection {
     honesty: Honesty,
     negotiation: Negotiation,
     consent: Consent,
+    migration: Migration,
+    farewell: Farewell,
+    /// The handshake was over at some time.
+    was_open: bool,
 
     rtt: RttEstimator,
     delay: DelayMeter,
@@ -219,15 +229,20 @@ impl Connection {
         this.syn_seq = syn.seq;
         this.first_seq = first_seq;
         this.send.start(first_seq);
-        this.recv.start(syn.seq);
-        this.peer.heard(syn.arrived, syn.sent_at);
-        // libtorrent sends 0 in a SYN, which means nothing; the first real packet tells.
-        let window = if syn.window == 0 { u32::from(this.mtu) } else { syn.window };
-        this.peer.advertise(syn.sent_at, window);
-        this.state = State::SynReceived { deadline: now + this.config.connect_timeout };
-        this.negotiation.begun(syn.hello);
-        this.due.syn_ack = true;
+        this.answer(now, syn);
         this
+    }
+
+    /// What a SYN that is to be answered says.
+    fn answer(&mut self, now: Instant, syn: &Syn) {
+        self.recv.start(syn.seq);
+        self.peer.heard(syn.arrived, syn.sent_at);
+        // libtorrent sends 0 in a SYN, which means nothing; the first real packet tells.
+        let window = if syn.window == 0 { u32::from(self.mtu) } else { syn.window };
+        self.peer.advertise(syn.sent_at, window);
+        self.state = State::SynReceived { deadline: now + self.config.connect_timeout };
+        self.negotiation.begun(syn.hello);
+        self.due.syn_ack = true;
     }
 
     /// Chance from outside, unknown to the peer, who could otherwise know which packets are kept back from it to see
@@ -291,6 +306,9 @@ impl Connection {
             honesty: Honesty::new(0),
             negotiation: Negotiation::default(),
             consent: Consent::default(),
+            migration: Migration::default(),
+            farewell: Farewell::default(),
+            was_open: false,
             rtt: RttEstimator::new(config.rto_min),
             delay: DelayMeter::new(config.target_delay),
             congestion: congestion::build(&config, payload),
@@ -471,8 +489,8 @@ impl Connection {
     #[cfg(feature = "sim")]
     #[must_use]
     pub(crate) fn waits_in_vain(&self) -> Option<&'static str> {
-        let Timers { syn, retransmit, probe, loss, pace, persist, .. } = self.timers;
-        let sends_later = [retransmit, probe, loss, pace, persist].iter().any(Option::is_some);
+        let Timers { syn, retransmit, probe, loss, pace, persist, consent, .. } = self.timers;
+        let sends_later = [retransmit, probe, loss, pace, persist, consent].iter().any(Option::is_some);
         match self.state {
             State::SynSent { .. } if syn.is_none() => Some("a SYN without a timer"),
             State::Open if !sends_later && self.send.outstanding() > 0 => Some("packets without a timer"),

@@ -79,6 +79,11 @@ impl Hello {
         self.service.is_some() || self.session.is_some() || self.messages.is_some()
     }
 
+    /// Whether a SYN that says nothing of this would be taken for another call.
+    const fn is_never_bare(&self) -> bool {
+        self.must_be_read() || self.tie_break.is_some()
+    }
+
     fn own(&self) -> Own<'static> {
         Own {
             token: self.token,
@@ -145,7 +150,7 @@ impl Negotiation {
     pub(super) fn begun(&mut self, hello: Option<Hello>) {
         if let Some(hello) = hello {
             self.stage = Stage::Agreed;
-            self.kin().granted = hello.path_token;
+            self.kin().granted = hello.path_token.filter(|_| hello.flags.contains(MarkFlags::MIGRATES));
             self.peer_flags = hello.flags;
             self.tag = hello.tag;
             self.syn_len = hello.len;
@@ -183,6 +188,11 @@ impl Negotiation {
         self.kin.as_ref()?.issued
     }
 
+    /// By which we may name the stream from another address.
+    pub(super) fn granted(&self) -> Option<PathToken> {
+        self.kin.as_ref()?.granted
+    }
+
     fn hello(&self) -> Option<&Hello> {
         self.kin.as_ref()?.hello.as_ref()
     }
@@ -190,6 +200,11 @@ impl Negotiation {
     /// Whether a peer that reads no extensions is of no use.
     pub(super) fn must_be_read(&self) -> bool {
         self.hello().is_some_and(Hello::must_be_read)
+    }
+
+    /// Bytes of the peer's SYN, if it had a mark.
+    pub(super) const fn syn_len(&self) -> usize {
+        self.syn_len as usize
     }
 
     /// Our SYN has been answered.
@@ -231,7 +246,9 @@ impl Negotiation {
         self.stage = Stage::Agreed;
         self.peer_flags = self.peer_flags | mark.flags;
         let kin = self.kin();
-        kin.granted = own.path_token.or(kin.granted);
+        // Elsewhere it is a name that we have given.
+        let grants = own.path_token.filter(|_| mark.flags.contains(MarkFlags::MIGRATES));
+        kin.granted = grants.or(kin.granted);
         kin.observed = own.observed.or(kin.observed);
         Some((mark.flags, own))
     }
@@ -244,7 +261,7 @@ impl Negotiation {
 
     /// What goes with the SYN that has been sent `tries` times before.
     pub(super) fn for_syn(&self, tries: u8, peer: SocketAddr) -> Option<ExtensionsBuf> {
-        let hello = self.hello().filter(|hello| tries != BARE_TRY || hello.must_be_read())?;
+        let hello = self.hello().filter(|hello| tries != BARE_TRY || hello.is_never_bare())?;
         // Room for the answer: it may not be longer.
         let wanted = if hello.flags.contains(MarkFlags::OBSERVE) { answer(peer).fields_len() } else { 0 };
         let wanted = wanted + hello.messages.map_or(0, |_| MESSAGES_LEN);

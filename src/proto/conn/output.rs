@@ -10,9 +10,7 @@ use crate::proto::batch::Batch;
 use crate::proto::congestion::Rate;
 use crate::proto::send::{SegmentKind, SegmentRef};
 use crate::time::Instant;
-use crate::wire::{
-    Extensions, ExtensionsBuf, HEADER_LEN, Header, Kind, MarkFlags, Own, SackBits, SeqNr, Timestamp, Txn,
-};
+use crate::wire::{Extensions, ExtensionsBuf, HEADER_LEN, Header, Kind, SackBits, SeqNr, Timestamp, Txn};
 
 /// Ours: how long an empty buffer keeps its memory; long enough for a stream that pauses, short enough for ten
 /// thousand that are idle.
@@ -36,6 +34,8 @@ enum Send {
     Ping(Txn),
     /// The answer to one.
     Pong,
+    /// A challenge repeated, which proves where we are.
+    Response(u64),
 }
 
 impl Connection {
@@ -84,8 +84,13 @@ impl Connection {
         if self.due.syn_ack {
             return Some(Send::SynAck);
         }
-        if let Some(segment) = self.next_segment(now, batch) {
+        if self.may_send_payload(now)
+            && let Some(segment) = self.next_segment(now, batch)
+        {
             return Some(Send::Segment(segment));
+        }
+        if let Some(challenge) = self.response_due() {
+            return Some(Send::Response(challenge));
         }
         if self.consent.ask {
             return Some(Send::Ping(self.consent.draw()));
@@ -280,7 +285,7 @@ impl Connection {
             Send::Reset => (Kind::Reset, self.send.next_seq()),
             Send::Segment(segment) => (kind_of(segment.kind), segment.seq),
             Send::State(seq) => (Kind::State, seq),
-            Send::Ping(_) | Send::Pong => (Kind::State, self.send.next_seq()),
+            Send::Ping(_) | Send::Pong | Send::Response(_) => (Kind::State, self.send.next_seq()),
             Send::Keepalive => {
                 header.ack = header.ack.prev();
                 (Kind::State, self.send.next_seq())
@@ -300,15 +305,17 @@ impl Connection {
     /// What packets say beyond BEP 29 that are rare and carry no data.
     fn chain_for(&self, send: &Send) -> Option<ExtensionsBuf> {
         match (send, self.state) {
+            (Send::Segment(segment), _) if segment.kind == SegmentKind::Fin => self.with_fin(),
             (Send::Segment(_) | Send::State(_) | Send::Keepalive, _) => None,
             (Send::Ping(txn), _) => self.question(*txn),
-            (Send::Pong, _) => self.answer(),
+            (Send::Pong, _) => self.pong(),
+            (Send::Response(challenge), _) => self.response(*challenge),
             (Send::Syn, State::SynSent { tries, .. }) => self.negotiation.for_syn(tries, self.peer_addr()),
             (Send::Syn, _) => None,
             (Send::SynAck, _) => {
                 self.negotiation.for_syn_ack(self.peer_addr(), self.config.migration, self.agreement())
             }
-            (Send::Reset, _) => self.negotiation.for_control(self.role, MarkFlags::NONE, &Own::default()),
+            (Send::Reset, _) => self.with_reset(),
         }
     }
 
@@ -349,6 +356,7 @@ impl Connection {
             Send::Keepalive => self.due.keepalive = false,
             Send::Ping(txn) => self.on_asked(txn),
             Send::Pong => self.on_answered(),
+            Send::Response(_) => self.on_responded(),
             Send::State(_) => {
                 if self.second_ack.is_none() {
                     self.acks.sent();

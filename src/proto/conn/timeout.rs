@@ -80,6 +80,15 @@ impl Connection {
         if self.updates.repeat(now) {
             self.acks.demand();
         }
+        if expired(&mut self.timers.search, now) {
+            self.on_search(now);
+        }
+        if expired(&mut self.timers.flow, now) {
+            self.on_flow(now);
+        }
+        if expired(&mut self.timers.consent, now) {
+            self.on_silence(now);
+        }
         if expired(&mut self.timers.keepalive, now) {
             self.on_keepalive(now);
         }
@@ -116,6 +125,9 @@ impl Connection {
             return;
         }
         self.counters.timeouts += 1;
+        if self.rtt.backoffs() > 0 {
+            self.search(now);
+        }
         self.due.kept_back = true;
         let only_fin = self.send.only_fin_outstanding();
         let silence = now.since(self.send.oldest_sent_at().unwrap_or(now).max(self.peer.last_heard));
@@ -168,11 +180,11 @@ impl Connection {
             return;
         }
         let silent = now.since(self.last_sent) >= every;
-        if silent && self.proof_may_be_lost() {
+        if self.peer_is_ebbtide() {
+            self.consent.ask |= silent;
+        } else if silent && self.proof_may_be_lost() {
             // The old acknowledgement of a keepalive proves nothing.
             self.acks.demand();
-        } else if self.peer_is_ebbtide() {
-            self.consent.ask |= silent;
         } else {
             self.due.keepalive = silent;
         }

@@ -19,6 +19,12 @@ pub(super) struct Timers {
     pub(super) pace: Option<Instant>,
     /// Try a shut window.
     pub(super) persist: Option<Instant>,
+    /// The peer may not know where we are: ask it once more.
+    pub(super) search: Option<Instant>,
+    /// Has more come since?
+    pub(super) flow: Option<Instant>,
+    /// The peer has been silent for long: ask it once more.
+    pub(super) consent: Option<Instant>,
     /// Nothing was sent for long: keep the NATs' mappings.
     pub(super) keepalive: Option<Instant>,
     /// The application is gone; what is left by then is dropped.
@@ -37,6 +43,9 @@ impl Timers {
             self.kept_back,
             self.pace,
             self.persist,
+            self.search,
+            self.flow,
+            self.consent,
             self.keepalive,
             self.linger,
             self.trim,

@@ -11,11 +11,11 @@ use crate::proto::batch::{Batch, Path, SocketId};
 use crate::proto::conn::chain;
 use crate::time::Instant;
 use crate::wire::{
-    ConnId, Delay, Extensions, ExtensionsBuf, Header, Kind, MarkFlags, Own, OwnReason, Packet, SeqNr, Tag,
-    Timestamp,
+    ConnId, Delay, Extensions, ExtensionsBuf, Header, Kind, Mark, MarkFlags, Own, OwnReason, Packet, SeqNr,
+    Tag, Timestamp,
 };
 
-/// Ours: answers written and not yet sent; as many as a driver receives datagrams before it sends. 40 KiB at most.
+/// Ours: answers written and not yet sent; as many as a driver receives datagrams before it sends. 48 KiB at most.
 const PENDING_MAX: usize = 512;
 
 /// The answers that wait to be sent.
@@ -31,8 +31,8 @@ struct Answer {
     header: Header,
     /// How far the clock that it shows is ahead of ours; it shows none without.
     clock: Option<u32>,
-    /// By which one of ours calls the stream.
-    tag: Option<Tag>,
+    /// What goes to one of ours.
+    mark: Option<Mark>,
     /// Why it is refused.
     reason: Option<u16>,
     /// The send time of the packet that is answered, if it has one.
@@ -55,7 +55,7 @@ impl Answers {
         id: ConnId,
         seq: SeqNr,
         random: SeqNr,
-        reason: Option<(Tag, u16)>,
+        reason: Option<(Mark, Option<u16>)>,
     ) {
         let header = Header {
             kind: Kind::Reset,
@@ -66,8 +66,8 @@ impl Answers {
             seq: random,
             ack: seq,
         };
-        let (tag, reason) = reason.unzip();
-        self.push(Answer { path, header, clock: None, tag, reason, heard: Timestamp::default() });
+        let (mark, reason) = reason.map_or((None, None), |(mark, reason)| (Some(mark), reason));
+        self.push(Answer { path, header, clock: None, mark, reason, heard: Timestamp::default() });
     }
 
     /// What a connection would answer to this SYN, with `number` as the number of its first packet, and with this tag
@@ -90,7 +90,8 @@ impl Answers {
             seq: number,
             ack: syn.seq,
         };
-        self.push(Answer { path, header, clock: Some(clock), tag, reason: None, heard: syn.sent_at });
+        let mark = tag.map(|tag| Mark { flags: MarkFlags::ACCEPTOR, tag });
+        self.push(Answer { path, header, clock: Some(clock), mark, reason: None, heard: syn.sent_at });
     }
 
     fn push(&mut self, answer: Answer) {
@@ -100,10 +101,10 @@ impl Answers {
 
     /// Writes the next one into an empty batch.
     pub(super) fn write(&mut self, now: Instant, batch: &mut Batch) -> Option<Path> {
-        let Answer { path, mut header, clock, tag, reason, heard } = self.pending.pop_front()?;
+        let Answer { path, mut header, clock, mark, reason, heard } = self.pending.pop_front()?;
         let reason = reason.map(|code| OwnReason::new(code, ""));
         let own = Own { close_reason: reason, ..Own::default() };
-        let chain = tag.and_then(|tag| chain(MarkFlags::ACCEPTOR, tag, &own, 0));
+        let chain = mark.and_then(|mark| chain(mark.flags, mark.tag, &own, 0));
         let extensions = chain.as_ref().map_or(Extensions::EMPTY, ExtensionsBuf::as_extensions);
         if let Some(clock) = clock {
             let shown = (now + Duration::from_micros(clock.into())).stamp();
@@ -190,6 +191,6 @@ mod tests {
             answers.reset(path(), ConnId::new(1), SeqNr::new(1), SeqNr::new(1), None);
         }
         assert_eq!(answers.pending.len(), PENDING_MAX);
-        assert!(size_of::<Answer>() * PENDING_MAX <= 40 << 10);
+        assert!(size_of::<Answer>() * PENDING_MAX <= 48 << 10);
     }
 }

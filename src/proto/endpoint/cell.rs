@@ -24,7 +24,7 @@ use crate::error::CloseReason;
 use crate::proto::batch::{Batch, Path};
 #[cfg(feature = "sim")]
 use crate::proto::conn::ReadOutcome;
-use crate::proto::conn::{ConnIds, Connection, Doubt, Events, Hello};
+use crate::proto::conn::{ConnIds, Connection, Doubt, Events, Hello, Syn};
 use crate::proto::sync::{Mutex, MutexGuard};
 use crate::storage::Key;
 use crate::time::Instant;
@@ -33,7 +33,6 @@ use crate::wire::{Packet, SeqNr};
 /// A connection, its lock, and the tasks that wait for it.
 #[derive(Debug)]
 pub(super) struct Cell {
-    path: Path,
     inner: Mutex<Inner>,
 }
 
@@ -52,6 +51,8 @@ pub(super) struct Inner {
     dirty: bool,
     /// The handshake was over at some time, whatever happened then.
     connected: bool,
+    /// The application has called, and waits for the peer to answer, whoever turns out to be the caller.
+    dialled: bool,
 }
 
 /// Measured: bytes of a connection without buffers: itself, its controller, its places in tables and queues.
@@ -79,16 +80,17 @@ pub(super) struct Visit {
 }
 
 impl Cell {
-    pub(super) fn new(path: Path, conn: Connection, clock: Clock, gauge: &Arc<Gauge>) -> Arc<Self> {
+    pub(super) fn new(conn: Connection, clock: Clock, gauge: &Arc<Gauge>) -> Arc<Self> {
         let charge = Charge::new(gauge, CONNECTION_BYTES);
         let waiters = Waiters::default();
-        let inner = Inner { conn, waiters, charge, clock, key: None, dirty: false, connected: false };
-        Arc::new(Self { path, inner: Mutex::new(inner) })
+        let inner =
+            Inner { conn, waiters, charge, clock, key: None, dirty: false, connected: false, dialled: false };
+        Arc::new(Self { inner: Mutex::new(inner) })
     }
 
     /// Where its packets come from and go to.
-    pub(super) const fn path(&self) -> Path {
-        self.path
+    pub(super) fn path(&self) -> Path {
+        self.lock().conn.path()
     }
 
     /// A task that panicked while it held the lock has left nothing half done that matters more than going on.
@@ -120,7 +122,53 @@ impl Inner {
     pub(super) fn start(&mut self, now: Instant, key: Key, clock: Clock, ids: ConnIds, first_seq: SeqNr) {
         self.key = Some(key);
         self.clock = clock;
+        self.dialled = true;
         self.conn.start(clock.shown(now), self.conn.path(), ids, first_seq);
+    }
+
+    /// A connection of ours has never been on the wire, and becomes the answer to a SYN that had come before.
+    pub(super) fn adopt(
+        &mut self,
+        now: Instant,
+        key: Key,
+        clock: Clock,
+        path: Path,
+        syn: &Syn,
+        first_seq: SeqNr,
+    ) {
+        self.key = Some(key);
+        self.clock = clock;
+        self.dialled = true;
+        self.give_way(now, path, syn, first_seq);
+    }
+
+    /// Our call becomes the answer to a SYN.
+    pub(super) fn give_way(&mut self, now: Instant, path: Path, syn: &Syn, first_seq: SeqNr) {
+        let syn = Syn { arrived: self.clock.shown(syn.arrived), ..*syn };
+        self.conn.give_way(self.clock.shown(now), path, &syn, first_seq);
+    }
+
+    /// Gives its connection up for one that is none, with its clock and whether the handshake was over.
+    pub(super) fn give_up(&mut self, spare: Connection) -> (Connection, Clock, bool) {
+        let connected = self.was_connected();
+        self.key = None;
+        (std::mem::replace(&mut self.conn, spare), self.clock, connected)
+    }
+
+    /// A connection takes the place of the one that the application has asked for.
+    pub(super) fn take_over(&mut self, key: Key, clock: Clock, conn: Connection, connected: bool) {
+        self.key = Some(key);
+        self.clock = clock;
+        self.dialled = true;
+        self.connected = connected;
+        let asked = std::mem::replace(&mut self.conn, conn);
+        self.conn.take_over(asked);
+        self.weigh();
+    }
+
+    /// Whether the application waits for a peer that has not answered yet.
+    pub(super) const fn is_dialled(&self) -> bool {
+        self.dialled
     }
 
     /// Takes in a packet that was routed here, without what it carries if there is no memory for that. Returns whether
@@ -144,6 +192,21 @@ impl Inner {
     /// Whether this RESET would end the connection.
     pub(super) fn believes_reset(&self, now: Instant, packet: &Packet<'_>) -> bool {
         self.conn.believes_reset(self.clock.shown(now), packet)
+    }
+
+    /// Whether a packet from an unknown address may be the peer's.
+    pub(super) fn admits_migrant(&self, packet: &Packet<'_>) -> bool {
+        self.conn.admits_migrant(packet)
+    }
+
+    /// What is to be asked of an unknown address.
+    pub(super) fn challenge_packet(&self, now: Instant, challenge: u64) -> Option<Vec<u8>> {
+        self.conn.challenge_packet(self.clock.shown(now), challenge)
+    }
+
+    /// The peer is there now.
+    pub(super) fn migrate(&mut self, now: Instant, path: Path) {
+        self.conn.migrate(self.clock.shown(now), path);
     }
 
     /// Another SYN has come on the ids of this connection.
@@ -290,7 +353,7 @@ mod tests {
     fn a_task_that_waits_for_what_is_there_is_found() {
         let config = Arc::new(Config::default());
         let conn = Connection::connect(Arc::clone(&config), PATH);
-        let cell = Cell::new(PATH, conn, Clock::default(), &Gauge::new(1 << 30));
+        let cell = Cell::new(conn, Clock::default(), &Gauge::new(1 << 30));
         let mut inner = cell.lock();
         let (id, seq) = (ConnId::new(0xFFFE), SeqNr::new(65_533));
         inner.conn.start(NOW, PATH, ConnIds::initiator(id), seq);

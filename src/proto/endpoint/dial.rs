@@ -15,6 +15,8 @@ pub struct Dial {
     pub id: Option<ConnId>,
     /// Through this socket, to this address; else the first socket that reaches the peer.
     pub path: Option<Path>,
+    /// The peer calls us at the same time, and the two calls are to become one connection.
+    pub simultaneous: bool,
     /// Which of several listeners at the peer is meant. A peer that is not made of this crate has none.
     pub service: Option<Service>,
     /// Which attempt to meet this belongs to.
@@ -33,9 +35,13 @@ impl Dial {
         if config.migration {
             flags = MarkFlags::OBSERVE | MarkFlags::MIGRATES;
         }
+        if self.simultaneous {
+            flags = flags | MarkFlags::SIMULTANEOUS;
+        }
         Some(Hello {
             flags,
             tag: Tag::new(rng.random()),
+            tie_break: self.simultaneous.then(|| rng.random()),
             path_token: config.migration.then(|| PathToken::new(rng.random())),
             service: self.service,
             session: self.session,

@@ -16,7 +16,7 @@ use super::sockets::canonical;
 use super::waiters::{Interest, wake_all};
 use crate::error::CloseReason;
 use crate::proto::batch::Path;
-use crate::proto::conn::{ConnIds, Connection, ReadOutcome, Role, WriteOutcome};
+use crate::proto::conn::{ConnIds, Connection, ReadOutcome, Reason, Role, WriteOutcome};
 use crate::stats::StreamStats;
 
 /// One connection, as the application holds it. Dropping it lets the connection end in the background: what was
@@ -72,7 +72,7 @@ impl Handle {
         self.poll(cx, CONNECT, |inner| match inner.conn.close_reason() {
             _ if inner.was_connected() => Poll::Ready(Ok(())),
             Some(reason) => Poll::Ready(Err(reason)),
-            None if inner.conn.is_initiator() => Poll::Pending,
+            None if inner.is_dialled() || inner.conn.is_initiator() => Poll::Pending,
             None => Poll::Ready(Ok(())),
         })
     }
@@ -217,6 +217,18 @@ impl Handle {
             inner.conn.abort();
             inner.collect(woken);
         });
+    }
+
+    /// Tells the peer, if it is of this crate's making, why this end is over: to be said before
+    /// [`poll_finish`](Self::poll_finish) or [`abort`](Self::abort). Of the text the first 64 bytes count.
+    pub fn set_close_reason(&self, code: u16, text: &str) {
+        self.with(|inner, _| inner.conn.set_reason(code, text));
+    }
+
+    /// Why the application at the other end has ended its direction, or the connection, if it has told.
+    #[must_use]
+    pub fn peer_reason(&self) -> Option<Reason> {
+        self.with(|inner, _| inner.conn.peer_reason().cloned())
     }
 
     /// Whether small writes leave at once instead of waiting to be merged with more.

@@ -148,7 +148,7 @@ impl Request {
         // As it arrived by the connection's own clock.
         let syn = Syn { arrived: self.clock.shown(self.syn.arrived), ..self.syn };
         let conn = accept(config, self.path, &syn, self.first_seq, syn.arrived);
-        Cell::new(self.path, conn, self.clock, gauge)
+        Cell::new(conn, self.clock, gauge)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::proto::conn::{Connection, Doubt, Hello};
 use crate::stats::DropStats;
 use crate::storage::Key;
 use crate::time::Instant;
-use crate::wire::{ConnId, Kind, Packet, SeqNr, StunMessage, Tag};
+use crate::wire::{ConnId, Kind, Mark, Packet, SeqNr, StunMessage};
 
 impl Endpoint {
     /// Takes datagrams of `stride` bytes, laid end to end (the last may be shorter), that arrived on one path.
@@ -199,14 +199,14 @@ impl Endpoint {
         self.reset_with(now, path, id, seq, None);
     }
 
-    /// Answers it so, and tells one of ours that chose this tag the reason.
+    /// Answers it so, and one of ours by its mark, with the reason if there is one.
     pub(super) fn reset_with(
         &mut self,
         now: Instant,
         path: Path,
         id: ConnId,
         seq: SeqNr,
-        reason: Option<(Tag, u16)>,
+        reason: Option<(Mark, Option<u16>)>,
     ) {
         let sent = self.answers.has_room() && self.resets.admit(now, path);
         if sent {

@@ -70,6 +70,10 @@ impl Endpoint {
         if self.entries.len() >= self.config.max_connections {
             return Err(CloseReason::TooManyConnections);
         }
+        if self.claim(now, cell, dial) {
+            self.shared.count(|stats| stats.connected += 1);
+            return Ok(());
+        }
         let path = cell.path();
         let id = match dial.id {
             Some(id) if self.is_free(path, id) => id,
@@ -86,11 +90,14 @@ impl Endpoint {
             self.forget(key);
             return Ok(());
         }
-        if let Some(hello) = dial.hello(&self.config, &mut self.rng) {
+        let hello = dial.hello(&self.config, &mut self.rng);
+        if let Some(hello) = hello {
             inner.conn.introduce(hello);
         }
         inner.start(now, key, clock, ids, first_seq);
         drop(inner);
+        self.note_call(now, key, dial, hello.as_ref());
+        self.name(key);
         self.mark_ready(key);
         self.shared.count(|stats| stats.connected += 1);
         Ok(())
@@ -194,6 +201,7 @@ impl Endpoint {
             recv: ids.recv,
             send: ids.send,
             started,
+            token: None,
             source,
             unconfirmed,
             queued: Queued::default(),
@@ -202,8 +210,18 @@ impl Endpoint {
         self.unconfirmed += usize::from(unconfirmed);
         self.sources.enter(source, unconfirmed);
         self.routes.insert(path, ids.recv, Route::Live(key));
+        self.name(key);
         self.publish_sizes();
         key
+    }
+
+    /// The peer may name the connection by a token from now on, if it has been given one.
+    pub(super) fn name(&mut self, key: Key) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.token = entry.cell.lock().conn.issued_token();
+        if let Some(token) = entry.token {
+            self.migrations.name(token, key);
+        }
     }
 
     fn begin_close(&mut self, now: Instant) {

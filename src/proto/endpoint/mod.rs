@@ -24,6 +24,7 @@ mod bucket;
 mod cell;
 mod clock;
 mod cookies;
+mod crossing;
 mod dial;
 mod foreign;
 mod gauge;
@@ -36,6 +37,7 @@ mod mail;
 mod mailbox;
 mod meeting;
 mod messages;
+mod migration;
 mod pool;
 mod punches;
 mod ready;
@@ -75,9 +77,11 @@ use self::answers::Answers;
 use self::backlog::Backlog;
 use self::cell::Cell;
 use self::cookies::Cookies;
+use self::crossing::Crossings;
 use self::keyed::Source;
 use self::mailbox::{Mail, Verdict};
 use self::meeting::Wish;
+use self::migration::Migrations;
 use self::pool::SocketPool;
 use self::punches::Punches;
 use self::ready::{Queued, Ready};
@@ -95,7 +99,7 @@ use crate::error::CloseReason;
 use crate::stats::SocketStats;
 use crate::storage::{Key, Slab};
 use crate::time::Instant;
-use crate::wire::{ConnId, SeqNr};
+use crate::wire::{ConnId, PathToken, SeqNr};
 
 /// All connections of some sockets, on the driver's side.
 pub struct Endpoint {
@@ -118,6 +122,9 @@ pub struct Endpoint {
     /// Connections per source.
     sources: Sources,
     answers: Answers,
+    /// Calls that may be crossed.
+    crossings: Crossings,
+    migrations: Migrations,
     /// Sockets beyond the first ones.
     sockets: SocketPool,
     stun: Stun,
@@ -145,6 +152,8 @@ struct Entry {
     /// Where they go, which is also where a RESET may arrive.
     send: ConnId,
     started: Started,
+    /// By which the peer may name it.
+    token: Option<PathToken>,
     /// For whom it is counted.
     source: Option<Source>,
     /// Counts as half-open.
@@ -195,6 +204,7 @@ impl Endpoint {
             cookies: Cookies::new(&mut rng),
             sources: Sources::new(&mut rng),
             routes: Routes::new(&mut rng),
+            migrations: Migrations::new(&mut rng),
             config,
             rng,
             first_seq: None,
@@ -206,6 +216,7 @@ impl Endpoint {
             foreign: VecDeque::new(),
             turn: Turn::Answers,
             answers: Answers::default(),
+            crossings: Crossings::default(),
             sockets: SocketPool::default(),
             stun: Stun::default(),
             punches: Punches::default(),
@@ -274,6 +285,8 @@ impl Endpoint {
         self.ready.clear();
         self.timers.clear();
         self.answers.clear();
+        self.crossings.clear();
+        self.migrations.clear();
         self.sockets.clear();
         mail.asks.iter().for_each(|ask| ask.asking.end(Err(StunError::Closed), &mut self.woken));
         self.end_questions();
@@ -325,6 +338,8 @@ impl Endpoint {
             self.publish_sizes();
         }
         self.expire_unaccepted(now);
+        self.expire_kept(now);
+        self.expire_old_paths(now);
         self.time_out_questions(now);
         self.time_out_punches(now);
         if matches!(self.closing, Closing::Until(deadline) if deadline <= now) {
@@ -341,7 +356,8 @@ impl Endpoint {
         };
         let backlog = self.backlog.next_expiry(self.config.connect_timeout);
         let (stun, punches) = (self.stun.next_timeout(), self.punches.next_timeout());
-        let all = [self.timers.next(), backlog, self.unaccepted_until, closing, stun, punches];
+        let (kept, old) = (self.crossings.next_expiry(), self.migrations.next_expiry());
+        let all = [self.timers.next(), backlog, self.unaccepted_until, closing, stun, punches, kept, old];
         all.into_iter().flatten().min()
     }
 }
@@ -358,7 +374,7 @@ impl Endpoint {
         self.settle_punches(now);
         for _ in 0..5 {
             let path = match self.turn {
-                Turn::Answers => self.answers.write(now, batch),
+                Turn::Answers => self.answers.write(now, batch).or_else(|| self.migrations.write(batch)),
                 Turn::Stun => self.stun.write(now, batch),
                 Turn::Punches => self.write_probe(now, batch),
                 Turn::Foreign => self.write_foreign(batch),
@@ -386,6 +402,7 @@ impl Endpoint {
     pub fn has_work(&self) -> bool {
         !self.ready.is_empty()
             || !self.answers.is_empty()
+            || !self.migrations.is_empty()
             || !self.foreign.is_empty()
             || self.stun.has_work()
             || self.punches.has_work()
@@ -443,10 +460,11 @@ impl Endpoint {
         self.entries.len()
     }
 
-    /// Routes in the table: one per connection, one per undecided SYN.
+    /// Routes in the table: one per connection, one per undecided SYN. Those to addresses that a peer has left a moment ago
+    /// are not counted; there are 256 at most.
     #[must_use]
     pub fn routes_len(&self) -> usize {
-        self.routes.len()
+        self.routes.len().saturating_sub(self.migrations.old_len())
     }
 
     /// Entries in the timer heap: live, and left over.
@@ -487,6 +505,13 @@ impl Endpoint {
 
     fn forget(&mut self, key: Key) {
         let Some(entry) = self.entries.remove(key) else { return };
+        if let Some(token) = entry.token {
+            self.migrations.forget(token);
+            self.forget_old_paths(key);
+        }
+        if !self.crossings.is_empty() && !entry.cell.lock().was_connected() {
+            self.crossings.forget(key);
+        }
         self.routes.remove(entry.path, entry.recv);
         self.unconfirmed -= usize::from(entry.unconfirmed);
         self.sources.leave(entry.source, entry.unconfirmed);

@@ -350,7 +350,7 @@ impl Endpoint {
         let (session, token, service) = (Some(plan.session), Some(plan.remote_token), plan.service);
         let dial = Dial { path: Some(path), service, session, token, ..Dial::default() };
         let conn = Connection::connect(Arc::clone(&self.config), path);
-        let cell = Cell::new(path, conn, Clock::default(), self.shared.gauge());
+        let cell = Cell::new(conn, Clock::default(), self.shared.gauge());
         let key = self.open(now, &cell, &dial).ok().and_then(|()| cell.lock().key());
         match key {
             Some(key) => live.half_open.push(HalfOpen { key, cell, ours: true }),

@@ -66,7 +66,7 @@ impl Shared {
         let path = path.unwrap_or(Path { socket: SocketId::new(0), peer });
         let mut conn = Connection::connect(Arc::clone(&self.config), path);
         prepare(&mut conn);
-        let cell = Cell::new(path, conn, Clock::default(), &self.gauge);
+        let cell = Cell::new(conn, Clock::default(), &self.gauge);
         let open = Open { cell: Arc::clone(&cell), dial };
         let refusal = if reachable {
             self.post(|mailbox, _| match mailbox.is_closed() {

@@ -49,7 +49,7 @@ use crate::proto::batch::Path;
 use crate::proto::conn::{ConnIds, Connection, Hello, Syn};
 use crate::stats::DropStats;
 use crate::time::Instant;
-use crate::wire::{Header, OwnReason, Packet, SeqNr, Service};
+use crate::wire::{Header, Mark, MarkFlags, OwnReason, Packet, SeqNr, Service};
 
 /// Ours: how long a connection is left alone that nobody has accepted, even if its place is wanted.
 const UNACCEPTED_MIN: Duration = Duration::from_secs(1);
@@ -68,7 +68,7 @@ enum Plan {
 
 /// What is full.
 #[derive(Clone, Copy, Debug)]
-enum Full {
+pub(super) enum Full {
     Connections,
     Source,
     Memory,
@@ -109,6 +109,9 @@ impl Endpoint {
         {
             return;
         }
+        if self.cross(now, path, &packet.header, hello) {
+            return;
+        }
         let service = hello.and_then(|hello| hello.service);
         match self.plan(now, path, service) {
             Plan::Remember => self.offer(now, path, &packet.header, hello),
@@ -136,18 +139,22 @@ impl Endpoint {
                 && self.shared.oldest_proved().is_some_and(|since| since + UNACCEPTED_MIN <= now);
             return if removable { Plan::Answer } else { Plan::Drop(full) };
         }
+        if self.is_rush(path) { Plan::Answer } else { Plan::Remember }
+    }
+
+    /// Whether there are so many half-open connections that nothing is to be kept for one more.
+    pub(super) fn is_rush(&self, path: Path) -> bool {
         let (half_open, undecided) = (self.half_open(), self.backlog.len());
         // Places that nobody has who has proved his address, or whom we called.
         let places = self.config.max_connections - (self.entries.len() - self.unconfirmed);
-        let rush = half_open >= self.config.half_open
+        half_open >= self.config.half_open
             || 2 * half_open >= places
             || 2 * undecided >= self.config.accept_queue
-            || self.sources.is_half_open_full(Sources::counted(path));
-        if rush { Plan::Answer } else { Plan::Remember }
+            || self.sources.is_half_open_full(Sources::counted(path))
     }
 
     /// Why there is no place for one more connection.
-    fn what_is_full(&self, path: Path, reception: Reception) -> Option<Full> {
+    pub(super) fn what_is_full(&self, path: Path, reception: Reception) -> Option<Full> {
         if self.entries.len() >= self.config.max_connections {
             Some(Full::Connections)
         } else if self.sources.is_full(Sources::counted(path), &self.config) {
@@ -190,7 +197,8 @@ impl Endpoint {
     /// Nobody wants what this SYN asks for. Whoever has asked for a service learns why.
     fn refuse(&mut self, now: Instant, path: Path, syn: &Header, hello: Option<Hello>) {
         let reason = hello.filter(|hello| hello.service.is_some());
-        let reason = reason.map(|hello| (hello.tag, OwnReason::NO_SERVICE));
+        let mark = |hello: Hello| Mark { flags: MarkFlags::ACCEPTOR, tag: hello.tag };
+        let reason = reason.map(|hello| (mark(hello), Some(OwnReason::NO_SERVICE)));
         self.reset_with(now, path, syn.conn_id, syn.seq, reason);
     }
 
@@ -199,11 +207,18 @@ impl Endpoint {
         if self.take_probe(now, path, packet) {
             return;
         }
+        let mark = packet.extensions.mark().filter(|_| self.config.extensions);
+        if mark.is_some() && self.handle_migrant(now, path, packet) {
+            return;
+        }
         match self.cookies.check(now, path, &packet.header) {
             Outcome::Proved(seq, service) => self.handle_proof(now, path, packet, seq, service),
             Outcome::Stranger | Outcome::Spent => {
                 self.drop_counted(|dropped| dropped.unknown_connection += 1);
-                self.reset(now, path, packet.header.conn_id, packet.header.seq);
+                match mark {
+                    Some(mark) => self.refuse_migrant(now, path, packet, mark),
+                    None => self.reset(now, path, packet.header.conn_id, packet.header.seq),
+                }
             }
             // Perhaps from somebody whose first packets were lost. A RESET would end what is about to begin.
             Outcome::Unproved => {

@@ -80,6 +80,12 @@ impl SendBuffer {
         }
     }
 
+    /// Copies what has been written and not been sent, from its beginning.
+    pub fn peek_unsent(&self, out: &mut [u8]) {
+        let from = self.queued_bytes() - self.unsent_bytes();
+        self.bytes.copy_out(from, out);
+    }
+
     /// Throws everything away, sent or not, and the memory with it, as if it had been acknowledged. Nothing can be
     /// written or sent from then on.
     pub fn clear(&mut self) {

@@ -17,6 +17,8 @@ pub(super) struct Ledger {
     /// Connections that this host has asked for: the id of the SYN, its number once it was sent, and whether a RESET has
     /// taken it back.
     own: Vec<(ConnId, Option<SeqNr>, bool)>,
+    /// What was to be repeated by whoever receives there.
+    challenges: Vec<u64>,
     /// Ids of SYNs that came, and the numbers with which they were answered.
     answers: Vec<(ConnId, Option<SeqNr>)>,
 }
@@ -42,6 +44,7 @@ impl Ledger {
                     self.answers.push((header.conn_id, None));
                 }
             }
+            Kind::State if self.is_answered(packet) => *self = Self { validated: true, ..Self::default() },
             Kind::Data | Kind::Fin | Kind::State => {
                 let (id, acked) = (header.conn_id, header.ack);
                 let answered =
@@ -55,6 +58,11 @@ impl Ledger {
             }
             Kind::Reset => {}
         }
+    }
+
+    fn is_answered(&self, packet: Option<&Packet<'_>>) -> bool {
+        let own = packet.and_then(|packet| packet.extensions.own_block().ok().flatten());
+        own.and_then(|own| own.path_response).is_some_and(|response| self.challenges.contains(&response))
     }
 
     /// The answer to a probe leaves for there. The last one is repeated three times, since the peer may not know yet.
@@ -92,6 +100,8 @@ impl Ledger {
                     }
                 }
                 Kind::State => {
+                    let own = packet.and_then(|packet| packet.extensions.own_block().ok().flatten());
+                    self.challenges.extend(own.and_then(|own| own.path_challenge));
                     let answer = (id, Some(header.seq));
                     let is_answer = self.answers.contains(&(id, None)) && !self.answers.contains(&answer);
                     if is_answer {

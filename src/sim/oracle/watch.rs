@@ -59,6 +59,8 @@ struct Pair {
     least: u64,
     ledger: Ledger,
     stimuli: Stimuli,
+    /// A SYN has come from there since this host sent its last one: the way is open, and that may be said once more.
+    syn_came: bool,
     /// By the id on which the host sends; an id of the peer's is found by its neighbours. Never iterated.
     repeats: HashMap<ConnId, Repeats>,
 }
@@ -164,7 +166,8 @@ impl Oracles {
                     let least = pair.least;
                     let repeats = pair.repeats.entry(sending_id(packet)).or_default();
                     let again = repeats.sent(now, packet, least).map_err(|text| (Oracle::Repeats, text));
-                    wrong = wrong.and(again);
+                    let crossed = packet.header.kind == Kind::Syn && std::mem::take(&mut pair.syn_came);
+                    wrong = wrong.and(if crossed { Ok(()) } else { again });
                 }
             }
         }
@@ -198,6 +201,7 @@ impl Oracles {
         let Some(packet) = packet else { return };
         let id = packet.header.conn_id;
         if packet.header.kind == Kind::Syn {
+            pair.syn_came = true;
             // Whatever was sent on that id before was sent on another connection.
             pair.repeats.remove(&id);
             return;
@@ -308,6 +312,7 @@ impl Pair {
             least: u64::MAX,
             ledger: Ledger::default(),
             stimuli: Stimuli::default(),
+            syn_came: false,
             repeats: HashMap::new(),
         }
     }

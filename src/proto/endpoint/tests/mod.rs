@@ -3,11 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod clocks;
+mod crossing;
 mod ends;
+mod farewell;
 mod handshake;
 mod kin;
 mod life;
 mod limits;
+mod migration;
 mod punch;
 mod reflection;
 mod rush;
