@@ -42,8 +42,8 @@ pub(super) struct Stimuli {
     arrived: u32,
     answered: u32,
     only_bare: bool,
-    /// The last packet without data that left in this turn.
-    last: Option<Header>,
+    /// Packets without data that left in this turn, the last of each connection, unless it was the second of a pair.
+    last: Vec<Header>,
     /// The longest chain that led to what arrived in this turn.
     chain: u32,
     /// Packets without data that left in this turn, perhaps for nothing but such packets.
@@ -62,12 +62,15 @@ impl Stimuli {
     pub(super) fn answered(&mut self, header: &Header, datagram: &[u8]) {
         // The same acknowledgement under the next number: once a FIN is out, some implementations want the number of the
         // FIN, and others the one after it.
-        let is_pair = self.last.is_some_and(|last| {
+        let last = self.last.iter().position(|last| last.conn_id == header.conn_id);
+        let is_pair = last.map(|place| self.last.swap_remove(place)).is_some_and(|last| {
             last.kind == Kind::State
                 && Header { seq: last.seq.next(), sent_at: header.sent_at, delay: header.delay, ..last }
                     == *header
         });
-        self.last = (!is_pair).then_some(*header);
+        if !is_pair {
+            self.last.push(*header);
+        }
         self.answered += u32::from(!is_pair);
         if self.arrived > 0 && self.only_bare {
             self.led_to.push(Chains::key(datagram));
@@ -78,7 +81,7 @@ impl Stimuli {
     pub(super) fn turned(&mut self, pure: bool, chains: &mut Chains) -> Result<(), String> {
         let (arrived, answered) = (std::mem::take(&mut self.arrived), std::mem::take(&mut self.answered));
         let chain = std::mem::take(&mut self.chain) + 1;
-        self.last = None;
+        self.last.clear();
         if !pure {
             self.led_to.clear();
             return Ok(());
