@@ -416,7 +416,8 @@ impl Config {
     }
 
     /// Retransmission timeouts in a row, each twice as long, before the peer counts as dead (default 7, a minute or
-    /// so; libutp 5, libtorrent 3; 1 to 20).
+    /// so; libutp 5, libtorrent 3; 1 to 20). A peer that answers when it is asked whether it is there has so many once
+    /// more, until something is acknowledged.
     #[must_use]
     pub const fn timeouts(mut self, count: u8) -> Self {
         self.timeouts = count;
@@ -424,7 +425,8 @@ impl Config {
     }
 
     /// Send a packet after that long without sending, so that NATs keep the way open (default 15 s; 1 s to 1 h or
-    /// `None`). Costs 20 bytes each; the peer does not answer.
+    /// `None`). Costs 20 bytes each, and a peer of another make does not answer; one of this crate's is asked, in 52
+    /// bytes or so, and answers with as many.
     #[must_use]
     pub const fn keepalive(mut self, interval: Option<Duration>) -> Self {
         self.keepalive = interval;
@@ -432,7 +434,8 @@ impl Config {
     }
 
     /// Close a connection on which nothing was heard for so long (default `None`; 1 s to 24 h). libtorrent sends no
-    /// keepalives, so a quiet peer may well be alive.
+    /// keepalives, so a quiet peer may well be alive. A peer of this crate's making is asked whether it is there
+    /// ([`keepalive`](Self::keepalive)), and its answer is something heard.
     #[must_use]
     pub const fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.idle_timeout = timeout;

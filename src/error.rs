@@ -26,8 +26,9 @@ pub enum CloseReason {
     Idle,
     /// The peer kept its receive window shut for longer than [`Config::stall_timeout`](crate::Config::stall_timeout).
     Stalled,
-    /// The peer acknowledged what it cannot have received: it was not sent yet. Only a peer that lies about what
-    /// arrives, to be sent more than its share, does that.
+    /// The peer acknowledged what it cannot have received: it was not sent yet, as only a peer does that lies about what
+    /// arrives, to be sent more than its share; or the peer takes back what it acknowledged, so that the stream has come
+    /// to its end: a wrong bit got past the checksums.
     Misbehaved,
     /// Messages were asked for, and the peer does not know of them, or of other channels than ours.
     NoMessages,
@@ -76,7 +77,7 @@ impl fmt::Display for CloseReason {
             Self::Idle => "nothing was heard from the peer for too long",
             Self::Stalled => "the peer kept its receive window shut for too long",
             Self::NoMessages => "the peer has no message channels, or others",
-            Self::Misbehaved => "the peer acknowledged what was never sent",
+            Self::Misbehaved => "the peer acknowledged what it cannot have received",
             Self::Unconfirmed => "the initiator never proved its address",
             Self::Aborted => "connection aborted",
             Self::EndpointClosed => "the socket was closed",

@@ -24,6 +24,12 @@ pub(super) struct Consent {
     answer: Txn,
     /// The last question, 0 once it is answered.
     asked: Txn,
+    /// What the peer had acknowledged by then.
+    acked: SeqNr,
+    /// The peer may lack what we were told it has: it is to be asked soon.
+    doubtful: bool,
+    /// What is outstanding has been given all its tries once more, because the peer is there.
+    pardoned: bool,
     /// Questions so far, which makes their numbers.
     count: u32,
     rival: Option<Box<Rival>>,
@@ -117,11 +123,36 @@ impl Connection {
         if let Some(txn) = own.txn {
             self.consent.answer = txn;
             self.consent.introduce = flags.contains(MarkFlags::MIGRATES);
+            if self.send.last_acked().is_after(packet.header.ack) {
+                // Overtaken, most likely.
+                self.consent.doubtful = true;
+                self.timers.keepalive = Some(now + self.rtt.rto());
+            }
         }
         if own.txn_echo == Some(self.consent.asked) {
-            self.consent.asked = Txn::default();
+            self.on_answer(packet);
         }
         true
+    }
+
+    /// The last question is answered. Whoever has heard it acknowledges no less than before it was asked: if the answer
+    /// does, what we took for acknowledged is not there and will not be sent again, and the stream has come to its end
+    /// although both are there. (Checksums miss a wrong bit now and then.)
+    fn on_answer(&mut self, packet: &Packet<'_>) {
+        self.consent.asked = Txn::default();
+        if self.consent.acked.is_after(packet.header.ack) {
+            self.close_with_reset(CloseReason::Misbehaved);
+        }
+    }
+
+    /// A doubtful peer is asked.
+    pub(super) fn settle_doubts(&mut self) {
+        self.consent.ask |= std::mem::take(&mut self.consent.doubtful);
+    }
+
+    /// Something has been acknowledged.
+    pub(super) const fn on_acknowledged(&mut self) {
+        self.consent.pardoned = false;
     }
 
     /// Whether the peer may be sent data. One of ours that has said nothing for [`CONSENT`] is asked first whether it is
@@ -151,11 +182,13 @@ impl Connection {
         self.timers.consent = Some(now + pause);
     }
 
-    /// It is: what was kept back may go.
+    /// It is: what was kept back may go, and what was lost meanwhile gets all its tries once more. That it is there again
+    /// is not enough: RFC 9293 §3.8.3 limits how long something may be repeated that nobody acknowledges, whatever else
+    /// is heard.
     pub(super) fn on_consent(&mut self, now: Instant) {
         self.timers.consent = None;
-        self.rtt.reset_back_off();
-        if self.send.outstanding() > 0 {
+        if self.send.outstanding() > 0 && !std::mem::replace(&mut self.consent.pardoned, true) {
+            self.rtt.reset_back_off();
             self.due.probe |= self.send.has_lost();
             self.timers.retransmit = Some(now + self.rtt.rto());
         }
@@ -196,6 +229,7 @@ impl Connection {
     pub(super) fn on_asked(&mut self, txn: Txn) {
         self.consent.ask = false;
         self.consent.asked = txn;
+        self.consent.acked = self.send.last_acked();
         self.acknowledged();
     }
 
@@ -206,7 +240,7 @@ impl Connection {
 
     /// It acknowledges too, unless there is more to an acknowledgement now than it says.
     fn acknowledged(&mut self) {
-        if !self.recv.has_gap() && self.send.fin_seq().is_none() {
+        if !self.recv.has_gap() {
             self.acks.sent();
         }
     }

@@ -144,6 +144,9 @@ impl Connection {
             return;
         }
         let is_ping = packet.extensions.has_more_than_sack() && self.on_extensions(now, packet);
+        if !self.state.is_open() {
+            return;
+        }
         self.flight.note(now, self.send.outstanding(), self.rtt.rto());
         self.learn(now, packet);
         if self.timers.consent.is_some() {
@@ -264,6 +267,7 @@ impl Connection {
         self.probed = false;
         if outcome.advanced {
             self.rtt.reset_back_off();
+            self.on_acknowledged();
         }
         if !self.peer.is_shut(self.payload_max()) {
             self.stalled_since = None;

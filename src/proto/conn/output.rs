@@ -108,7 +108,8 @@ impl Connection {
     ///
     /// libutp accepts a bare acknowledgement only with the number after our FIN, libtorrent only with the FIN's own
     /// (both measured); 20 more bytes at the end of a connection serve both. But for a packet that says nothing new
-    /// there is one answer at most: the one and the other in turn, and both now and then.
+    /// there is one answer at most: the one and the other in turn, and both now and then. Peers of this crate's making
+    /// accept either.
     fn next_ack(&mut self, now: Instant) -> Option<Send> {
         if let Some(seq) = self.second_ack.take() {
             return Some(Send::State(seq));
@@ -117,7 +118,7 @@ impl Connection {
             return None;
         }
         let seq = self.send.next_seq();
-        if self.send.fin_seq().is_none() {
+        if self.send.fin_seq().is_none() || self.peer_is_ebbtide() {
             return Some(Send::State(seq));
         }
         let ack = self.recv.cumulative();

@@ -12,6 +12,7 @@ mod c_recovery;
 mod c_transfer;
 mod c_window;
 mod chaos;
+mod consent;
 mod counts;
 mod d_close;
 mod d_reset;
