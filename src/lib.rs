@@ -41,12 +41,13 @@
 //! | --- | --- |
 //! | streams on tokio | [`UtpSocket`], [`UtpListener`], [`UtpStream`] |
 //! | streams for threads, without a runtime of yours | [`blocking`] |
+//! | streams, messages and punching in a loop that ticks, without a runtime | [`Reactor`], with the feature `reactor` |
 //! | to see or refuse a connection before it costs anything | [`UtpListener::incoming`], [`Incoming`] |
 //! | to meet a peer by the name of a room, and a server that makes that possible | [`rendezvous`] |
 //! | to meet a peer behind a NAT | [`UtpSocket::punch`], [`UtpSocket::punch_addr`] |
 //! | a DHT or another protocol on the same port | [`UtpSocket::foreign`], [`Foreign`] |
 //! | your own transport below (a tunnel, a relay, a test) | [`Datagrams`], [`PollDatagrams`], [`UtpSocket::over`], [`MemoryHub`] |
-//! | the protocol without tokio (a game loop, another runtime) | [`proto::endpoint::Endpoint`] |
+//! | the protocol without a socket (a radio, another runtime) | [`proto::endpoint::Endpoint`] |
 //! | messages, reliable or not, on many channels | [`message`], [`UtpSocket::connect_messages`] |
 //! | typed packets over any stream, conversations that outlive connections | `packet`, `session`, with the feature `session` |
 //! | packets only (a dissector, a fuzzer) | [`wire::Packet`] |
@@ -57,6 +58,7 @@
 //! | feature | default | what it adds |
 //! | --- | --- | --- |
 //! | `tokio` | yes | sockets, streams, the driver |
+//! | `reactor` | no | the face for loops that tick, without tokio |
 //! | `session` | no | packets and sessions over any byte stream |
 //! | `sim` | no | the network in a box; no promise of stability |
 //! | `cli` | no | the `ebbtide` program |
@@ -88,13 +90,13 @@ mod time;
 #[cfg(feature = "sim")]
 pub mod sim;
 
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "tokio", feature = "reactor"))]
 pub mod net;
 
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "tokio", feature = "reactor"))]
 mod api;
 
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "tokio", feature = "reactor"))]
 pub use api::*;
 
 pub use config::{Config, Congestion, ControllerFactory, VanillaCross};
@@ -104,6 +106,6 @@ pub use stats::{DropStats, SocketStats, StreamStats};
 pub use time::Instant;
 
 /// The examples in the README are tests.
-#[cfg(all(doctest, feature = "tokio"))]
+#[cfg(all(doctest, feature = "tokio", feature = "reactor"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -19,6 +19,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("src/sim", &["crate::net", "crate::api", "crate::cli", "tokio", "UdpSocket", "std::thread"]),
     ("src/net", &["crate::api", "crate::cli"]),
     ("src/api", &["crate::cli"]),
+    ("src/api/reactor", &["tokio", "std::thread"]),
 ];
 
 /// Floors that are pure: time and chance come in through arguments.

@@ -6,14 +6,12 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use rand::TryRng;
-use rand::rngs::SysRng;
-
 use super::socket::UtpSocket;
 use super::stream::UtpStream;
+use super::ticket;
 use crate::proto::endpoint::PunchHandle;
 use crate::proto::punch::{NatReport, PunchError, PunchPlan, PunchReport};
-use crate::wire::{Candidate, Session, Ticket, TicketError, Token};
+use crate::wire::{Candidate, Ticket, TicketError};
 
 /// A stream to a peer that was found, and how it was found.
 #[derive(Debug)]
@@ -88,7 +86,7 @@ impl UtpSocket {
     /// # Cancel safety
     /// Dropping it gives the attempt up.
     pub fn punch_addr(&self, addr: SocketAddr, attempts: u32) -> Punching {
-        self.punch(PunchPlan::to_addr(addr, attempts, u64::from_be_bytes(random())))
+        self.punch(ticket::plan_to_addr(addr, attempts))
     }
 
     /// A ticket for one attempt, to be handed to the peer, and to nobody else: whoever has it can find out whether we
@@ -105,16 +103,8 @@ impl UtpSocket {
     /// # Panics
     /// If the system has no source of randomness.
     pub fn ticket(&self, report: &NatReport, more: &[Candidate]) -> Result<Ticket, TicketError> {
-        let (session, token) = (Session::new(random()), Token::new(u64::from_be_bytes(random())));
-        Ticket::new(session, token, report.class(), &report.candidates(more))
+        ticket::draw(report, more)
     }
-}
-
-/// Bytes from the operating system, which nobody can guess.
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    SysRng.try_fill_bytes(&mut bytes).expect("a source of randomness");
-    bytes
 }
 
 /// An attempt to meet a peer, made by [`UtpSocket::punch`]. Dropping it gives the attempt up.

@@ -6,6 +6,9 @@
 //! ```text
 //!   SystemSocket, MemorySocket, yours ──▶ trait Datagrams ──────▶ Pump ──▶ proto::endpoint::Endpoint
 //!   the same, and Udp ───────────────────▶ trait PollDatagrams ─▶ Driver: a Pump that sleeps (feature `tokio`)
+//!
+//! Without tokio, a [`Reactor`](crate::reactor::Reactor) has the pump, and the program says when there is time for a
+//! turn.
 //! ```
 
 #[cfg(feature = "tokio")]
@@ -32,6 +35,9 @@ pub use udp::Udp;
 
 #[cfg(feature = "tokio")]
 pub(crate) use clock::Clock;
+#[cfg(feature = "tokio")]
 pub(crate) use counters::IoCounters;
 #[cfg(feature = "tokio")]
 pub(crate) use host::{FAR_AWAY, source_towards};
+#[cfg(feature = "reactor")]
+pub(crate) use pump::Pump;

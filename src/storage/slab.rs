@@ -51,15 +51,26 @@ impl<T> Slab<T> {
     ///
     /// With four billion values inside.
     pub fn insert(&mut self, value: T) -> Key {
+        self.insert_with(|_| value)
+    }
+
+    /// Puts a value in that knows its own key.
+    ///
+    /// # Panics
+    ///
+    /// With four billion values inside.
+    pub fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Key {
         self.len += 1;
         if let Some(index) = self.vacant.pop() {
             let place = &mut self.places[index as usize];
-            place.value = Some(value);
-            return Key { index, generation: place.generation };
+            let key = Key { index, generation: place.generation };
+            place.value = Some(make(key));
+            return key;
         }
         let Ok(index) = u32::try_from(self.places.len()) else { panic!("a slab with 2^32 places") };
-        self.places.push(Place { generation: 0, value: Some(value) });
-        Key { index, generation: 0 }
+        let key = Key { index, generation: 0 };
+        self.places.push(Place { generation: 0, value: Some(make(key)) });
+        key
     }
 
     /// Takes the value out. `None` if it has been taken before.

@@ -2,9 +2,10 @@
 //! packet arrives.
 //!
 //! A connection with messages is asked for by [`UtpSocket::connect_messages`](crate::UtpSocket::connect_messages) and
-//! accepted by [`UtpListener::accept_messages`](crate::UtpListener::accept_messages); both ends need the same channels.
-//! It has the congestion control, the loss recovery and the manners of a stream, and no message waits for what another
-//! channel has lost.
+//! accepted by [`UtpListener::accept_messages`](crate::UtpListener::accept_messages), or by
+//! [`connect`](crate::Reactor::connect) and [`listen`](crate::Reactor::listen) of a [reactor](crate::reactor); both ends
+//! need the same channels. It has the congestion control, the loss recovery and the manners of a stream, and no message
+//! waits for what another channel has lost.
 //!
 //! ```
 //! use ebbtide::UtpSocket;
@@ -49,8 +50,10 @@
 //! message back; it never ends a connection. While a socket is being flooded with connection attempts, attempts with
 //! messages wait until that is over.
 
+#[cfg(feature = "tokio")]
 mod connection;
 
+#[cfg(feature = "tokio")]
 pub use self::connection::MessageConnection;
 pub use crate::proto::message::{
     ChannelConfig, ChannelStats, Fate, Message, MessageConfig, MessageConfigError, MessageId, MessageStats,

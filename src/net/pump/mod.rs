@@ -133,6 +133,12 @@ impl<S: Datagrams> Pump<S> {
         self.unsent.is_none() && self.endpoint.is_drained()
     }
 
+    /// The endpoint ends, and every connection with it: a transport is gone.
+    #[cfg(feature = "reactor")]
+    pub(crate) fn shut_down(&mut self) {
+        self.endpoint.shut_down(CloseReason::EndpointClosed);
+    }
+
     /// The sockets that are open, by their numbers.
     pub(crate) fn sockets(&self) -> impl Iterator<Item = (SocketId, &S)> {
         let places = self.sockets.iter().enumerate();

@@ -76,6 +76,19 @@ impl Handle {
             None => Poll::Ready(Ok(())),
         })
     }
+
+    /// Ready once each side has shown that it hears the other: unlike [`poll_connected`](Self::poll_connected), not at
+    /// once for a connection that was accepted, since the address in a SYN may be forged, and the SYN a repeated one.
+    ///
+    /// # Errors
+    /// Why the connection never came to be.
+    pub fn poll_confirmed(&self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
+        self.poll(cx, CONNECT, |inner| match inner.conn.close_reason() {
+            _ if inner.was_connected() => Poll::Ready(Ok(())),
+            Some(reason) => Poll::Ready(Err(reason)),
+            None => Poll::Pending,
+        })
+    }
 }
 
 /// Reading.

@@ -80,6 +80,14 @@ impl Handle {
         self.with(|inner, _| inner.conn.send_message(channel, bytes))
     }
 
+    /// Ready once that channel would take a message, or if none ever will be taken.
+    pub fn poll_room_for_message(&self, cx: &mut Context<'_>, channel: u8) -> Poll<()> {
+        self.poll(cx, WRITE, |inner| {
+            let waits = inner.conn.close_reason().is_none() && !inner.conn.can_send_message(channel);
+            if waits { Poll::Pending } else { Poll::Ready(()) }
+        })
+    }
+
     /// The next message; `None` when no more will come.
     ///
     /// # Errors
