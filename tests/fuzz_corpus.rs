@@ -81,6 +81,10 @@ replays! {
     any_clients_leave_a_rendezvous_server_within_its_bounds: "rendezvous",
     any_datagrams_leave_an_endpoint_that_asks_and_answers_sound: "stun",
     any_peer_server_or_forger_leaves_a_punch_within_its_bounds: "punch",
+    any_frames_are_sorted_as_a_slow_mailroom_sorts_them: "frames",
+    any_network_leaves_each_channel_its_promise: "channels",
+    any_cables_and_lies_leave_sessions_their_promise: "session",
+    any_stream_of_packets_is_read_as_a_slow_reader_reads_it: "codec",
 }
 
 /// Bytes of payload that a seed keeps: the content is made up by the target anyway.

@@ -6,10 +6,14 @@
 
 #![forbid(unsafe_code)]
 
+mod channels;
+mod codec;
 mod connection;
 mod datagram;
 mod duo;
 mod endpoint;
+mod frames;
+mod mailroom;
 mod outgoing;
 mod own;
 mod pair;
@@ -21,25 +25,30 @@ mod reference;
 mod rendezvous;
 mod sack;
 mod script;
+mod session;
 mod settings;
 mod stun;
 mod tasks;
 
+pub use channels::channels;
+pub use codec::codec;
 pub use connection::connection;
 pub use datagram::{chain, decode, round_trip};
 pub use endpoint::endpoint;
+pub use frames::frames;
 pub use own::own_block;
 pub use pair::{config, pair};
 pub use punch::punch;
 pub use rendezvous::{messages, rendezvous};
 pub use sack::sack;
+pub use session::session;
 pub use stun::stun;
 
 /// The name of a binary and of the folder of its inputs, and what it does with one.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 17] = [
     ("decode", decode),
     ("round_trip", round_trip),
     ("chain", chain),
@@ -53,4 +62,8 @@ pub const TARGETS: [Target; 13] = [
     ("rendezvous", rendezvous),
     ("stun", stun),
     ("punch", punch),
+    ("frames", frames),
+    ("channels", channels),
+    ("session", session),
+    ("codec", codec),
 ];
