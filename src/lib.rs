@@ -87,6 +87,9 @@ mod error;
 mod stats;
 mod time;
 
+#[cfg(feature = "conditioner")]
+pub mod link;
+
 #[cfg(feature = "sim")]
 pub mod sim;
 

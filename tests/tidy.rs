@@ -16,6 +16,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("src/storage", &["crate::", "tokio", "std::net", "std::time"]),
     ("src/wire", &["crate::proto", "crate::net", "crate::api", "crate::sim", "tokio", "UdpSocket"]),
     ("src/proto", &["crate::net", "crate::api", "crate::sim", "crate::cli", "tokio", "UdpSocket"]),
+    (
+        "src/link",
+        &["crate::proto", "crate::net", "crate::api", "crate::sim", "crate::cli", "tokio", "UdpSocket"],
+    ),
     ("src/sim", &["crate::net", "crate::api", "crate::cli", "tokio", "UdpSocket", "std::thread"]),
     ("src/net", &["crate::api", "crate::cli"]),
     ("src/api", &["crate::cli"]),
@@ -23,7 +27,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 ];
 
 /// Floors that are pure: time and chance come in through arguments.
-const PURE: &[&str] = &["src/wire", "src/storage", "src/proto", "src/sim"];
+const PURE: &[&str] = &["src/wire", "src/storage", "src/proto", "src/link", "src/sim"];
 const IMPURE: &[&str] = &[
     "Instant::now",
     "SystemTime",

@@ -7,14 +7,12 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::fault::FaultKind;
 use super::flow::FlowId;
 use super::host::{HostId, SocketError};
-use super::seed::Rng;
-use super::strike::Strike;
 use super::trace::Event as Noted;
 use super::traffic::Traffic;
 use super::world::World;
+use crate::link::{FaultKind, Rng, Strike};
 use crate::wire::{ConnId, SeqNr};
 
 const fn ms(count: u64) -> Duration {
@@ -298,7 +296,7 @@ impl World {
             }
             HostFault::SocketError(which, error) => machine.set_socket_error(Some((which, error))),
             HostFault::Pause(lasts) => {
-                let until = now.saturating_add(super::pipe::nanos(lasts));
+                let until = now.saturating_add(crate::link::nanos(lasts));
                 machine.pause_programs(until);
                 self.look_at(host, until);
             }

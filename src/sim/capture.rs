@@ -7,11 +7,9 @@ use std::fmt::{self, Write as _};
 use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
 
-use super::fault::Fault;
-use super::network::Direction;
 use super::pcapng::{Packet, Way, Writer};
-use super::pipe::Pipe;
 use super::world::World;
+use crate::link::{Direction, Fault, Pipe};
 
 /// A capture that is being written.
 pub(super) struct Capture {

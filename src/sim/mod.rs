@@ -126,11 +126,12 @@
 //! One of your own needs no change here: a [filter](World::set_filter) sees every datagram and drops what it likes, a
 //! [`RawProgram`] sends what it likes, and [`World::count_fault`] counts. In this crate, a fault of the network is
 //!
-//! 1. a kind in `fault/kind.rs`, and what it does to a single packet in `fault/mod.rs`, which prints it in traces;
-//! 2. its settings in `fault/setting.rs`, and presets and draws in `fault/presets.rs`;
-//! 3. its work in `pipe/mod.rs`: `admit` is the near end, `spoil` and `mislead` the far one. It draws from the pipe's own
+//! 1. a kind in `link/fault/kind.rs`, and what it does to a single packet in `link/fault/mod.rs`, which prints it in
+//!    traces;
+//! 2. its settings in `link/fault/setting.rs`, and presets and draws in `link/fault/presets.rs`;
+//! 3. its work in `link/pipe/mod.rs`: `admit` is the near end, `spoil` and `mislead` the far one. It draws from the pipe's own
 //!    generator, only while it is set, so that other seeds go the way they went;
-//! 4. a test in `pipe/tests.rs` of what it does to packets, and a line in `tests/sim_faults.rs`, which lets a
+//! 4. a test in `link/pipe/tests.rs` of what it does to packets, and a line in `tests/sim_faults.rs`, which lets a
 //!    connection live through it and fails as long as a kind has none.
 //!
 //! # Boxes
@@ -171,62 +172,48 @@
 //! those that a [`Target`] means, and to see whether what a host sends keeps the promises of every [`Oracle`].
 
 mod ailment;
-mod burst;
 mod capture;
-mod discipline;
-mod fault;
 mod flow;
 mod host;
 pub mod hostile;
 mod ledger;
-mod link;
 pub mod nat;
 mod network;
 mod oracle;
 mod pattern;
 mod pcapng;
-mod pipe;
 mod program;
-mod quantity;
 mod queue;
 mod raw;
 mod raw_stream;
 mod rendezvous;
 mod resident;
-mod seed;
-mod strike;
 mod stuck;
-mod target;
 mod trace;
 mod traffic;
 mod weather;
 mod world;
 
+pub use crate::link::{
+    Burst, Direction, Discipline, Fault, FaultCounts, FaultKind, Filter, Line, Link, LinkFault, LinkStats,
+    OVERHEAD, Overtaken, PacketClass, Rate, Rng, Size, Span, Strike, Target, splitmix64,
+};
 pub use ailment::{HostFault, Sleep};
-pub use burst::Burst;
-pub use discipline::Discipline;
-pub use fault::{Fault, FaultCounts, FaultKind, LinkFault, Overtaken, Span};
 pub use flow::{FlowId, Side};
 pub use host::{HostId, SocketError};
 pub use ledger::Exchanged;
-pub use link::{Line, Link, OVERHEAD};
 pub use nat::{
     Nat, NatFilter, NatId, NatKind, NatMapping, NatPorts, NatRefusal, NatStats, NatTimeouts, NatV6, Place,
 };
-pub use network::{Direction, LineId};
+pub use network::LineId;
 pub use oracle::Oracle;
 pub use pattern::Pattern;
-pub use pipe::{Filter, LinkStats};
 pub use program::{App, Leave, Program, Report};
-pub use quantity::{Rate, Size};
 pub use raw::{RawNet, RawProgram};
 pub use raw_stream::RawStream;
 pub use rendezvous::{RendezvousClient, RendezvousRelay, RendezvousServer};
 pub use resident::{Home, Resident};
-pub use seed::{Rng, splitmix64};
-pub use strike::Strike;
 pub use stuck::{Stuck, Why};
-pub use target::{PacketClass, Target};
 pub use trace::{Record, Trace};
 pub use traffic::{Pace, Parting, Traffic};
 pub use world::World;

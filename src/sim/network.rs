@@ -5,33 +5,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::capture::{Capture, Carried};
-use super::discipline::Waiting;
-use super::fault::{Fault, FaultCounts, FaultKind, LinkFault};
 use super::host::HostId;
-use super::link::Line;
 use super::nat::Hop;
-use super::pipe::{Fate, Pipe, nanos};
-use super::seed::Rng;
-use super::target::{Sighting, Tracker};
 use super::trace::{Datagram, Event as Noted};
+use crate::link::{
+    Direction, Fate, Fault, FaultCounts, FaultKind, Line, LinkFault, Pipe, Rng, Sighting, Tracker, Waiting,
+    nanos,
+};
 
 /// Which line of a world: the pair of links that [`World::join`](super::World::join) made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LineId(u32);
-
-/// One of the two directions of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Direction {
-    /// From the first host to the second.
-    There,
-    /// From the second host to the first.
-    Back,
-}
-
-impl Direction {
-    /// Both.
-    pub const BOTH: [Self; 2] = [Self::There, Self::Back];
-}
 
 impl LineId {
     const fn pipe(self, direction: Direction) -> usize {

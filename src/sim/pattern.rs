@@ -2,7 +2,7 @@
 //!
 //! A byte that is lost, doubled, moved or taken from another stream shows at once.
 
-use super::seed::splitmix64;
+use crate::link::splitmix64;
 
 /// The content of one direction of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use std::fmt;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::pipe::nanos;
 use crate::error::CloseReason;
+use crate::link::nanos;
 use crate::proto::endpoint::Handle;
 
 /// The application at one end of a connection.

@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use super::host::NEVER;
 use super::network::HOPS;
-use super::pipe::nanos;
-use super::seed::Rng;
+use crate::link::{Rng, nanos};
 use crate::time::Instant;
 use crate::wire::Timestamp;
 

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use super::flow::{FlowId, Side};
 use super::host::{HostClock, HostId};
-use super::pipe::nanos;
 use super::program::Program;
 use super::traffic::Traffic;
 use super::world::World;
+use crate::link::nanos;
 use crate::proto::endpoint::{Handle, Shared};
 use crate::time::Instant;
 

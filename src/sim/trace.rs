@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use super::fault::Fault;
 use super::flow::{FlowId, Side};
 use super::host::HostId;
 use super::nat::NatRefusal;
 use super::program::Leave;
+use crate::link::Fault;
 use crate::wire::{HEADER_LEN, Packet};
 
 /// How many events a world remembers unless told otherwise.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::pattern::Pattern;
 use super::program::{App, Leave, Program, Report};
-use super::quantity::Size;
 use crate::error::CloseReason;
+use crate::link::Size;
 use crate::proto::endpoint::WriteError;
 
 /// How much one call writes or reads, and how long the program then waits.

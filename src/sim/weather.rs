@@ -1,10 +1,8 @@
 //! What a world says about faults, and how they are changed while it runs.
 
-use super::fault::{FaultCounts, FaultKind, LinkFault};
-use super::link::Link;
-use super::network::{Direction, LineId};
-use super::pipe::Filter;
+use super::network::LineId;
 use super::world::World;
+use crate::link::{Direction, FaultCounts, FaultKind, Filter, Link, LinkFault};
 
 /// Faults.
 impl World {

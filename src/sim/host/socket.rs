@@ -6,9 +6,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::nanos;
+use crate::link::{Rng, Strike};
 use crate::proto::batch::Batch;
-use crate::sim::seed::Rng;
-use crate::sim::strike::Strike;
 
 /// What a system may say to somebody who wants to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

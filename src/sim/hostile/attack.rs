@@ -7,11 +7,8 @@ use super::{
     DelayLiar, Extender, Flood, Gapper, Insider, MaskLiar, Matter, Miser, Optimist, Rain, Sources, Storm,
     TimeTraveller, Trick, WindowLiar, WindowLie,
 };
-use crate::sim::fault::FaultKind;
+use crate::link::{FaultKind, Line, Rng, Size};
 use crate::sim::host::HostId;
-use crate::sim::link::Line;
-use crate::sim::quantity::Size;
-use crate::sim::seed::Rng;
 use crate::sim::traffic::Traffic;
 use crate::sim::world::World;
 

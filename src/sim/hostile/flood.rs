@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::link::Rng;
 use crate::sim::raw::{RawNet, RawProgram};
-use crate::sim::seed::Rng;
 use crate::wire::{ConnId, Delay, Extensions, Header, Kind, Packet, SeqNr, Timestamp};
 
 /// Whose name is on the datagrams of a [`Flood`].

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::setup::{Nat, NatPorts};
-use crate::sim::seed::Rng;
+use crate::link::Rng;
 
 /// How many random ports are tried before they are tried one after the other.
 const DRAWS: u32 = 32;

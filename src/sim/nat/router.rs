@@ -9,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::refusal::{NatRefusal, NatStats};
 use super::setup::{Nat, NatMapping, NatV6};
 use super::table::Table;
+use crate::link::Rng;
 use crate::sim::host::HostId;
-use crate::sim::seed::Rng;
 
 /// A way to a neighbour: the pipe that leads there, and who is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::Event;
+use crate::link::{Fault, FaultKind};
 use crate::proto::batch::{Batch, Path};
 use crate::proto::endpoint::Incoming;
-use crate::sim::fault::{Fault, FaultKind};
 use crate::sim::flow::{FlowId, Flows, Side};
 use crate::sim::host::{HostId, Outside};
 use crate::sim::network::{Ends, HOPS, Network, Outlet, Route, Trail};

@@ -5,14 +5,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Machine, World};
+use crate::link::{Direction, LinkStats, Rng};
 use crate::proto::endpoint::Endpoint;
 use crate::sim::flow::{FlowId, Side};
 use crate::sim::host::HostId;
 use crate::sim::ledger::Exchanged;
-use crate::sim::network::{Direction, LineId};
-use crate::sim::pipe::LinkStats;
+use crate::sim::network::LineId;
 use crate::sim::raw::RawProgram;
-use crate::sim::seed::Rng;
 use crate::sim::stuck::{Stuck, Why};
 use crate::sim::trace::Trace;
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::around::Agenda;
 use super::{Event, Machine, World};
+use crate::link::nanos;
 use crate::sim::host::{HostId, NEVER};
 use crate::sim::network::{Network, Parcel};
 use crate::sim::oracle::{Oracles, Turn};
-use crate::sim::pipe::nanos;
 use crate::sim::raw::Cause;
 use crate::sim::stuck::{Stuck, Why};
 use crate::sim::trace::{Datagram, Event as Noted};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Event, Machine, World};
+use crate::link::nanos;
 use crate::sim::host::HostId;
-use crate::sim::pipe::nanos;
 use crate::sim::trace::Event as Noted;
 
 /// What a system charges for a datagram in a socket's buffer besides its bytes.

@@ -5,9 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::{Machine, World};
+use crate::link::nanos;
 use crate::sim::host::HostId;
 use crate::sim::oracle::{Oracle, Turn};
-use crate::sim::pipe::nanos;
 use crate::sim::stuck::Why;
 
 impl World {

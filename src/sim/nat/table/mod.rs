@@ -15,8 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::ports::Picker;
 use super::refusal::NatRefusal;
 use super::setup::{Nat, NatFilter, NatMapping, NatTimeouts, NatV6};
-use crate::sim::pipe::nanos;
-use crate::sim::seed::Rng;
+use crate::link::{Rng, nanos};
 
 /// Until when something counts, and whether it was used in both directions.
 #[derive(Clone, Copy, Debug, Default)]

@@ -10,7 +10,7 @@ use super::seed::Rng;
 /// probabilities with which each packet changes the state.
 ///
 /// ```
-/// use ebbtide::sim::Burst;
+/// use ebbtide::link::Burst;
 /// assert_eq!(Burst::mean(0.02, 5.0).to_string(), "2 % in bursts of 5");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -8,7 +8,7 @@ use super::FaultKind;
 /// A count for each [`FaultKind`]. Adds up, so that many worlds can be counted together.
 ///
 /// ```
-/// use ebbtide::sim::{FaultCounts, FaultKind};
+/// use ebbtide::link::{FaultCounts, FaultKind};
 /// let mut counts = FaultCounts::default();
 /// counts.add(FaultKind::Replay, 3);
 /// counts += counts;

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::network::Direction;
+use super::line::Direction;
 use crate::wire::{ConnId, Kind, Packet, SeqNr};
 
 /// A kind of packet that a connection has few of and needs badly.
@@ -47,7 +47,7 @@ impl fmt::Display for PacketClass {
 /// Which packets of a class are lost, on every connection of the line: one transmission, or some in a row.
 ///
 /// ```
-/// use ebbtide::sim::{PacketClass, Target};
+/// use ebbtide::link::{PacketClass, Target};
 /// assert_eq!(Target::first(PacketClass::SynReply, 3).to_string(), "SYN-reply 1 to 3");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl fmt::Display for Target {
 
 /// A packet of a class, and the how manieth of its connection and direction, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sighting {
+pub(crate) struct Sighting {
     class: PacketClass,
     number: u32,
 }
@@ -97,7 +97,7 @@ const CONNECTIONS_MAX: usize = 64;
 
 /// What is known about the connections of a line.
 #[derive(Debug, Default)]
-pub(super) struct Tracker {
+pub(crate) struct Tracker {
     known: Vec<Connection>,
     /// The place of the oldest, once all are taken.
     oldest: usize,
@@ -117,7 +117,7 @@ struct Connection {
 
 impl Tracker {
     /// Takes note of a packet, and says whether it is of a class.
-    pub(super) fn sight(&mut self, direction: Direction, datagram: &[u8]) -> Option<Sighting> {
+    pub(crate) fn sight(&mut self, direction: Direction, datagram: &[u8]) -> Option<Sighting> {
         let packet = Packet::decode(datagram).ok()?;
         let way = direction as usize;
         let place = self.place(way, &packet);

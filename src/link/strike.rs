@@ -10,7 +10,7 @@ use super::seed::Rng;
 /// Which of the packets on a link a fault strikes.
 ///
 /// ```
-/// use ebbtide::sim::Strike;
+/// use ebbtide::link::Strike;
 /// assert_eq!(Strike::random(0.01).to_string(), "1 %");
 /// assert_eq!(Strike::every(33).to_string(), "every 33rd");
 /// ```
@@ -65,7 +65,7 @@ impl Strike {
     }
 
     /// Whether packet `number` (from 1) is struck. Draws from `rng` only if chance decides.
-    pub(super) fn hits(self, number: u64, rng: &mut Rng) -> bool {
+    pub(crate) fn hits(self, number: u64, rng: &mut Rng) -> bool {
         match self.0 {
             Model::Never => false,
             Model::Random(probability) => rng.chance(probability),

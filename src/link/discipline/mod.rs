@@ -61,17 +61,17 @@ pub(super) struct Limits {
 
 /// A packet that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Waiting {
+pub(crate) struct Waiting {
     /// Which: the caller's business.
-    pub(super) parcel: u32,
+    pub(crate) parcel: u32,
     /// Its number on the link.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// Its size on the wire.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     /// Since when, nanoseconds.
-    pub(super) since: u64,
+    pub(crate) since: u64,
     /// What it has to wait elsewhere, which is the caller's business too.
-    pub(super) extra: u64,
+    pub(crate) extra: u64,
 }
 
 /// A queue that decides at its head. Without [`Limits`] it drops nothing.
@@ -149,7 +149,7 @@ impl CoDelQueue {
             self.first_above = None;
             return Some((packet, false));
         };
-        let since = *self.first_above.get_or_insert(now + limits.interval);
+        let since = *self.first_above.get_or_insert(now.saturating_add(limits.interval));
         Some((packet, now >= since))
     }
 
@@ -157,7 +157,7 @@ impl CoDelQueue {
     fn begin(&mut self, now: u64, limits: Limits) {
         self.dropping = true;
         let delta = self.count.saturating_sub(self.last_count);
-        let soon = now.saturating_sub(self.drop_next) < 16 * limits.interval;
+        let soon = now.saturating_sub(self.drop_next) < limits.interval.saturating_mul(16);
         self.count = if delta > 1 && soon { delta } else { 1 };
         self.drop_next = control_law(now, self.count, limits);
         self.last_count = self.count;
@@ -166,7 +166,7 @@ impl CoDelQueue {
 
 /// The more have been dropped, the sooner the next.
 fn control_law(at: u64, count: u32, limits: Limits) -> u64 {
-    at + (limits.interval as f64 / f64::from(count.max(1)).sqrt()) as u64
+    at.saturating_add((limits.interval as f64 / f64::from(count.max(1)).sqrt()) as u64)
 }
 
 /// Tokens of a policer, exact: a byte is as many units as a second has nanoseconds, times 8 bits.

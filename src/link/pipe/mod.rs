@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::burst;
 use super::discipline::{Bucket, CoDelQueue, Waiting};
 use super::fault::{Fault, FaultCounts, FaultKind, LinkFault, Overtaken};
-use super::link::{Link, OVERHEAD, period};
+use super::line::{Link, OVERHEAD, period};
 use super::quantity::Rate;
 use super::seed::Rng;
 use super::target::Sighting;
@@ -44,7 +44,7 @@ impl LinkStats {
         self.counts
     }
 
-    pub(super) const fn count(&mut self, fault: Fault) {
+    pub(crate) const fn count(&mut self, fault: Fault) {
         self.faults[fault as usize] += 1;
         if let Some(kind) = fault.kind() {
             self.counts.add(kind, 1);
@@ -53,25 +53,25 @@ impl LinkStats {
 }
 
 /// Decides about one datagram: `true` drops it.
-pub type Filter = Box<dyn FnMut(&[u8]) -> bool>;
+pub type Filter = Box<dyn FnMut(&[u8]) -> bool + Send>;
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fate {
+pub(crate) struct Fate {
     /// When it arrives, if it does.
-    pub(super) arrives: Option<u64>,
+    pub(crate) arrives: Option<u64>,
     /// When it arrives once more.
-    pub(super) again: Option<u64>,
+    pub(crate) again: Option<u64>,
     /// When it will be sent once more out of the store of old packets.
-    pub(super) replay: Option<u64>,
+    pub(crate) replay: Option<u64>,
     /// It waits until so many packets have arrived before it.
-    pub(super) behind: Option<u32>,
+    pub(crate) behind: Option<u32>,
     /// It is not decided yet: it waits in a queue that drops at its head.
-    pub(super) waits: Option<Waiting>,
+    pub(crate) waits: Option<Waiting>,
     /// The bit that flips.
-    pub(super) flip: Option<u64>,
+    pub(crate) flip: Option<u64>,
     /// How many bytes are left of it.
-    pub(super) cut: Option<usize>,
+    pub(crate) cut: Option<usize>,
     faults: u32,
 }
 
@@ -82,11 +82,11 @@ impl Fate {
     }
 
     /// What has struck it.
-    pub(super) fn faults(self) -> impl Iterator<Item = Fault> {
+    pub(crate) fn faults(self) -> impl Iterator<Item = Fault> {
         Fault::ALL.into_iter().filter(move |fault| self.faults & (1 << *fault as u32) != 0)
     }
 
-    pub(super) const fn is_plain(self) -> bool {
+    pub(crate) const fn is_plain(self) -> bool {
         self.faults == 0
     }
 }
@@ -108,7 +108,7 @@ const HELD_FOR: u64 = 1_000_000_000;
 /// How many old packets are kept at most.
 const REPLAYS_MAX: usize = 16;
 
-pub(super) struct Pipe {
+pub(crate) struct Pipe {
     link: Link,
     rng: Rng,
     filter: Option<Filter>,
@@ -137,7 +137,7 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    pub(super) fn new(link: Link, rng: Rng) -> Self {
+    pub(crate) fn new(link: Link, rng: Rng) -> Self {
         Self {
             link,
             rng,
@@ -159,34 +159,34 @@ impl Pipe {
         }
     }
 
-    pub(super) const fn link_mut(&mut self) -> &mut Link {
+    pub(crate) const fn link_mut(&mut self) -> &mut Link {
         &mut self.link
     }
 
-    pub(super) const fn link(&self) -> &Link {
+    pub(crate) const fn link(&self) -> &Link {
         &self.link
     }
 
-    pub(super) const fn stats(&self) -> &LinkStats {
+    pub(crate) const fn stats(&self) -> &LinkStats {
         &self.stats
     }
 
-    pub(super) const fn count(&mut self, fault: Fault) {
+    pub(crate) const fn count(&mut self, fault: Fault) {
         self.stats.count(fault);
     }
 
-    pub(super) fn set_filter(&mut self, filter: Option<Filter>) {
+    pub(crate) fn set_filter(&mut self, filter: Option<Filter>) {
         self.filter = filter;
     }
 
     /// Whether it wants to know what packets are.
-    pub(super) const fn aims(&self) -> bool {
+    pub(crate) const fn aims(&self) -> bool {
         self.link.faults.has(FaultKind::TargetedLoss)
     }
 
     /// Hands a datagram over at `now`, nanoseconds. If its fate is to [wait](Fate::waits), it is to be
     /// [queued](Self::enqueue).
-    pub(super) fn offer(&mut self, now: u64, datagram: &[u8], seen: Option<Sighting>) -> Fate {
+    pub(crate) fn offer(&mut self, now: u64, datagram: &[u8], seen: Option<Sighting>) -> Fate {
         let bytes = datagram.len() as u64 + OVERHEAD.as_bytes();
         self.stats.packets += 1;
         self.stats.bytes += bytes;
@@ -249,7 +249,7 @@ impl Pipe {
             return Err(Fault::Down);
         }
         if let Some(LinkFault::Blackhole { up, down }) = faults.get(FaultKind::Blackhole)
-            && now % nanos(*up + *down).max(1) >= nanos(*up)
+            && now % nanos(up.saturating_add(*down)).max(1) >= nanos(*up)
         {
             return Err(Fault::Blackholed);
         }
@@ -281,13 +281,13 @@ impl Pipe {
     /// The bottleneck of acknowledgements: how long this one waits there.
     fn congest(&mut self, now: u64, bytes: u64, rate: Rate, queue: u64) -> Result<u64, Fault> {
         let waits = Duration::from_nanos(self.acks_busy_until.saturating_sub(now));
-        if rate.in_time(waits).as_bytes() + bytes > queue {
+        if rate.in_time(waits).as_bytes().saturating_add(bytes) > queue {
             return Err(Fault::AckDropped);
         }
         if !waits.is_zero() {
             self.stats.counts.add(FaultKind::AckCongestion, 1);
         }
-        self.acks_busy_until = self.acks_busy_until.max(now) + rate.nanos_for(bytes);
+        self.acks_busy_until = self.acks_busy_until.max(now).saturating_add(rate.nanos_for(bytes));
         Ok(self.acks_busy_until - now)
     }
 
@@ -314,14 +314,14 @@ impl Pipe {
 /// The queue whose head decides.
 impl Pipe {
     /// Puts a packet that [waits](Fate::waits) into the queue.
-    pub(super) fn enqueue(&mut self, waiting: Waiting) {
+    pub(crate) fn enqueue(&mut self, waiting: Waiting) {
         self.queue.push(waiting);
         self.stats.queue_bytes_max = self.stats.queue_bytes_max.max(self.queue.bytes());
     }
 
     /// The next packet that leaves the queue at `now`, and when its last bit is on the wire. Those that are dropped
     /// before it go to `dropped`.
-    pub(super) fn dequeue(&mut self, now: u64, dropped: &mut Vec<u32>) -> Option<(Waiting, u64)> {
+    pub(crate) fn dequeue(&mut self, now: u64, dropped: &mut Vec<u32>) -> Option<(Waiting, u64)> {
         if self.busy_until > now {
             return None;
         }
@@ -331,12 +331,13 @@ impl Pipe {
             dropped.push(packet.parcel);
         }
         let next = next?;
-        self.busy_until = now + self.link.rate_at(now).map_or(0, |rate| rate.nanos_for(next.bytes));
+        self.busy_until =
+            now.saturating_add(self.link.rate_at(now).map_or(0, |rate| rate.nanos_for(next.bytes)));
         Some((next, self.busy_until))
     }
 
     /// When it wants to be called for its queue, unless that has been asked for already.
-    pub(super) fn call_at(&mut self) -> Option<u64> {
+    pub(crate) fn call_at(&mut self) -> Option<u64> {
         if self.queue.is_empty() || self.asked == self.busy_until {
             return None;
         }
@@ -348,7 +349,7 @@ impl Pipe {
 /// The way, and the far end.
 impl Pipe {
     /// A packet that left the queue at its head goes on its way.
-    pub(super) fn release(&mut self, departs: u64, packet: &Waiting, datagram: &[u8]) -> Fate {
+    pub(crate) fn release(&mut self, departs: u64, packet: &Waiting, datagram: &[u8]) -> Fate {
         let mut fate = Fate::default();
         self.carry(departs, (packet.number, packet.extra), datagram, &mut fate);
         fate
@@ -367,11 +368,11 @@ impl Pipe {
             jitter = self.rng.below(jitter + 1);
             self.stats.counts.add(FaultKind::Jitter, 1);
         }
-        let arrives = departs + nanos(self.link.delay) + jitter;
+        let arrives = departs.saturating_add(nanos(self.link.delay)).saturating_add(jitter);
         if extra == 0 {
             self.latest = self.latest.max(arrives);
         } else {
-            self.latest_ack = self.latest_ack.max(self.latest).max(arrives + extra);
+            self.latest_ack = self.latest_ack.max(self.latest).max(arrives.saturating_add(extra));
         }
         let arrives = if extra == 0 { self.latest } else { self.latest_ack };
         fate.arrives = Some(arrives);
@@ -420,14 +421,14 @@ impl Pipe {
             && which.hits(number, rng)
         {
             fate.strike(Fault::Stalled, stats);
-            arrives += nanos(lasts.draw(rng));
+            arrives = arrives.saturating_add(nanos(lasts.draw(rng)));
             *latest = (*latest).max(arrives);
         }
         if let Some(LinkFault::Reorder { which, until }) = faults.get(FaultKind::Reorder)
             && which.hits(number, rng)
         {
             match until {
-                Overtaken::For(time) => arrives += nanos(*time),
+                Overtaken::For(time) => arrives = arrives.saturating_add(nanos(*time)),
                 Overtaken::By(count) if held.len() < HELD_MAX => fate.behind = Some((*count).max(1)),
                 Overtaken::By(_) => {}
             }
@@ -440,13 +441,13 @@ impl Pipe {
             && which.hits(number, rng)
         {
             fate.strike(Fault::Doubled, stats);
-            fate.again = Some(arrives + nanos(*after));
+            fate.again = Some(arrives.saturating_add(nanos(*after)));
         }
         if let Some(LinkFault::Replay { which, after }) = faults.get(FaultKind::Replay)
             && which.hits(number, rng)
             && replays.len() < REPLAYS_MAX
         {
-            fate.replay = Some(arrives + nanos(after.draw(rng)));
+            fate.replay = Some(arrives.saturating_add(nanos(after.draw(rng))));
         }
     }
 }
@@ -454,14 +455,14 @@ impl Pipe {
 /// Packets that are kept: to be overtaken, or to come once more.
 impl Pipe {
     /// Keeps a packet [behind](Fate::behind) so many others that are yet to come; returns until when at most.
-    pub(super) fn hold(&mut self, parcel: u32, left: u32, arrives: u64) -> u64 {
+    pub(crate) fn hold(&mut self, parcel: u32, left: u32, arrives: u64) -> u64 {
         let until = arrives.saturating_add(HELD_FOR);
         self.held.push(Held { parcel, left, until });
         until
     }
 
     /// A packet arrives; those that have waited for it follow it.
-    pub(super) fn overtake(&mut self, mut follow: impl FnMut(u32)) {
+    pub(crate) fn overtake(&mut self, mut follow: impl FnMut(u32)) {
         self.held.retain_mut(|held| {
             held.left -= 1;
             if held.left == 0 {
@@ -472,24 +473,24 @@ impl Pipe {
     }
 
     /// Keeps a copy of an old packet.
-    pub(super) fn keep(&mut self, parcel: u32, until: u64) {
+    pub(crate) fn keep(&mut self, parcel: u32, until: u64) {
         self.replays.push((until, parcel));
     }
 
     /// A packet that has waited to be overtaken for too long.
-    pub(super) fn pop_held(&mut self, now: u64) -> Option<u32> {
+    pub(crate) fn pop_held(&mut self, now: u64) -> Option<u32> {
         let place = self.held.iter().position(|held| held.until <= now)?;
         Some(self.held.remove(place).parcel)
     }
 
     /// An old packet whose time has come, and whether that is still wanted.
-    pub(super) fn pop_replay(&mut self, now: u64) -> Option<(u32, bool)> {
+    pub(crate) fn pop_replay(&mut self, now: u64) -> Option<(u32, bool)> {
         let place = self.replays.iter().position(|(at, _)| *at <= now)?;
         Some((self.replays.remove(place).1, self.link.faults.has(FaultKind::Replay)))
     }
 
     /// Gives back the old packets.
-    pub(super) fn forget(&mut self) -> impl Iterator<Item = u32> {
+    pub(crate) fn forget(&mut self) -> impl Iterator<Item = u32> {
         self.replays.drain(..).map(|(_, parcel)| parcel)
     }
 }
@@ -506,7 +507,7 @@ impl fmt::Debug for Pipe {
 }
 
 /// Whole nanoseconds; a duration that does not fit is for ever.
-pub(super) fn nanos(duration: Duration) -> u64 {
+pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX >> 2)
 }
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::{FaultKind, LinkFault, Overtaken, Span};
-use crate::sim::burst::Burst;
-use crate::sim::link::Link;
-use crate::sim::quantity::{Rate, Size};
-use crate::sim::seed::Rng;
-use crate::sim::strike::Strike;
-use crate::sim::target::{PacketClass, Target};
+use crate::link::burst::Burst;
+use crate::link::line::Link;
+use crate::link::quantity::{Rate, Size};
+use crate::link::seed::Rng;
+use crate::link::strike::Strike;
+use crate::link::target::{PacketClass, Target};
 
 const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -18,7 +18,7 @@ impl LinkFault {
     /// Named settings of a kind, mild ones first; none for the kinds that are not a link's.
     ///
     /// ```
-    /// use ebbtide::sim::{FaultKind, Line, LinkFault};
+    /// use ebbtide::link::{FaultKind, Line, LinkFault};
     /// let (_, handover) = LinkFault::presets(FaultKind::DelaySpike)[0];
     /// let mobile = Line::mobile().there.with(handover);
     /// ```

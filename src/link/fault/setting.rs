@@ -6,11 +6,12 @@ use std::fmt;
 use std::time::Duration;
 
 use super::FaultKind;
-use crate::sim::burst::Burst;
-use crate::sim::quantity::{Rate, Size};
-use crate::sim::seed::Rng;
-use crate::sim::strike::Strike;
-use crate::sim::target::Target;
+use crate::link::burst::Burst;
+use crate::link::pipe::nanos;
+use crate::link::quantity::{Rate, Size};
+use crate::link::seed::Rng;
+use crate::link::strike::Strike;
+use crate::link::target::Target;
 
 /// A duration to be drawn anew each time, evenly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +36,8 @@ impl Span {
     }
 
     /// Draws once.
-    pub(in crate::sim) fn draw(self, rng: &mut Rng) -> Duration {
-        rng.duration(self.least..self.most)
+    pub(in crate::link) fn draw(self, rng: &mut Rng) -> Duration {
+        Duration::from_nanos(rng.within(nanos(self.least)..nanos(self.most)))
     }
 }
 
@@ -57,8 +58,8 @@ pub enum Overtaken {
 
 /// A fault of a link, with its settings: one for each of the first nineteen [`FaultKind`]s.
 ///
-/// A link has at most one of each kind: see [`Link::with`](crate::sim::Link::with) and
-/// [`World::set_fault`](crate::sim::World::set_fault). Where a `Strike` says which packets, they are counted from the
+/// A link has at most one of each kind: see [`Link::with`](crate::link::Link::with) and
+/// `World::set_fault` of the simulator. Where a `Strike` says which packets, they are counted from the
 /// first that the link ever saw.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LinkFault {
@@ -107,14 +108,14 @@ pub enum LinkFault {
     },
     /// [`FaultKind::TailDrop`]: the queue holds only so much.
     TailDrop(Size),
-    /// [`FaultKind::CoDel`]: see [`Discipline::CoDel`](crate::sim::Discipline::CoDel).
+    /// [`FaultKind::CoDel`]: see [`Discipline::CoDel`](crate::link::Discipline::CoDel).
     CoDel {
         /// How long packets may wait.
         target: Duration,
         /// How long they may wait longer than that.
         interval: Duration,
     },
-    /// [`FaultKind::Policer`]: see [`Discipline::Policer`](crate::sim::Discipline::Policer).
+    /// [`FaultKind::Policer`]: see [`Discipline::Policer`](crate::link::Discipline::Policer).
     Police {
         /// What passes in the long run.
         rate: Rate,
@@ -222,41 +223,41 @@ const KINDS: usize = FaultKind::PortRebind as usize;
 
 /// At most one fault of each kind.
 #[derive(Clone, Copy, PartialEq)]
-pub(in crate::sim) struct Faults {
+pub(in crate::link) struct Faults {
     /// A bit for each kind that is set, so that a link without faults costs one look.
     active: u32,
     settings: [Option<LinkFault>; KINDS],
 }
 
 impl Faults {
-    pub(in crate::sim) const NONE: Self = Self { active: 0, settings: [None; KINDS] };
+    pub(in crate::link) const NONE: Self = Self { active: 0, settings: [None; KINDS] };
 
-    pub(in crate::sim) const fn set(&mut self, fault: LinkFault) {
+    pub(in crate::link) const fn set(&mut self, fault: LinkFault) {
         let kind = fault.kind() as usize;
         self.active |= 1 << kind;
         self.settings[kind] = Some(fault);
     }
 
-    pub(in crate::sim) const fn clear(&mut self, kind: FaultKind) {
+    pub(in crate::link) const fn clear(&mut self, kind: FaultKind) {
         if kind.is_of_link() {
             self.active &= !(1 << kind as u32);
             self.settings[kind as usize] = None;
         }
     }
 
-    pub(in crate::sim) const fn is_empty(&self) -> bool {
+    pub(in crate::link) const fn is_empty(&self) -> bool {
         self.active == 0
     }
 
-    pub(in crate::sim) const fn has(&self, kind: FaultKind) -> bool {
+    pub(in crate::link) const fn has(&self, kind: FaultKind) -> bool {
         self.active & (1 << kind as u32) != 0
     }
 
-    pub(in crate::sim) const fn get(&self, kind: FaultKind) -> Option<&LinkFault> {
+    pub(in crate::link) const fn get(&self, kind: FaultKind) -> Option<&LinkFault> {
         if self.has(kind) { self.settings[kind as usize].as_ref() } else { None }
     }
 
-    pub(in crate::sim) fn iter(&self) -> impl Iterator<Item = &LinkFault> {
+    pub(in crate::link) fn iter(&self) -> impl Iterator<Item = &LinkFault> {
         self.settings.iter().flatten()
     }
 }

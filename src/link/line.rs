@@ -26,7 +26,7 @@ pub const OVERHEAD: Size = Size::bytes(28);
 ///
 /// ```
 /// use std::time::Duration;
-/// use ebbtide::sim::{Link, Rate, Size, Strike};
+/// use ebbtide::link::{Link, Rate, Size, Strike};
 /// let slow = Link::perfect()
 ///     .rate(Rate::megabits(8))
 ///     .delay(Duration::from_millis(20))
@@ -36,7 +36,7 @@ pub const OVERHEAD: Size = Size::bytes(28);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Link {
     pub(super) rate: Option<Rate>,
-    pub(super) delay: Duration,
+    pub(crate) delay: Duration,
     pub(super) jitter: Duration,
     pub(super) queue: Size,
     pub(super) discipline: Discipline,
@@ -244,7 +244,21 @@ impl fmt::Display for Link {
     }
 }
 
-/// Both directions of a path: what the first host of [`World::join`](super::World::join) sends, and what it gets.
+/// One of the two directions of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// From the first end to the second: what goes out, where one end is ours.
+    There,
+    /// From the second end to the first: what comes in.
+    Back,
+}
+
+impl Direction {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::There, Self::Back];
+}
+
+/// Both directions of a path: what the first host of `World::join` of the simulator sends, and what it gets.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Line {
     /// From the first host to the second.
