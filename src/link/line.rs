@@ -13,6 +13,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::burst::Burst;
 use super::discipline::{Discipline, Limits};
 use super::fault::{FaultKind, Faults, LinkFault, Overtaken};
 use super::pipe::nanos;
@@ -71,6 +72,13 @@ impl Link {
     #[must_use]
     pub const fn rate(mut self, rate: Rate) -> Self {
         self.rate = Some(rate);
+        self
+    }
+
+    /// Without a limit to how fast it is.
+    #[must_use]
+    pub const fn unlimited(mut self) -> Self {
+        self.rate = None;
         self
     }
 
@@ -321,4 +329,41 @@ impl Line {
         let (up, down) = (Rate::kilobits(400), Rate::megabits(8));
         Self::access(up, down, Duration::from_millis(20), Size::bytes(500_000), Size::bytes(500_000))
     }
+
+    /// 40 Mbit/s up, 80 down, 3 ms each way with up to 8 ms of jitter, and half a percent lost in bursts of three.
+    #[must_use]
+    pub const fn wifi() -> Self {
+        let (up, down) = (Rate::megabits(40), Rate::megabits(80));
+        let Self { there, back } =
+            Self::access(up, down, Duration::from_millis(3), Size::kib(512), Size::kib(512));
+        let (jitter, loss) = (Duration::from_millis(8), LinkFault::Burst(Burst::mean(0.005, 3.0)));
+        Self { there: there.jitter(jitter).with(loss), back: back.jitter(jitter).with(loss) }
+    }
+
+    /// 1 Mbit/s up, 2 down, 150 ms each way with up to 100 ms of jitter; 8 % lost in bursts of four, 5 % overtaken by
+    /// what comes up to 40 ms later, 2 % doubled. What works here works anywhere.
+    #[must_use]
+    pub const fn terrible() -> Self {
+        const fn spoil(link: Link) -> Link {
+            link.jitter(Duration::from_millis(100))
+                .with(LinkFault::Burst(Burst::mean(0.08, 4.0)))
+                .reorder(Strike::random(0.05), Duration::from_millis(40))
+                .duplicate(Strike::random(0.02), Duration::from_millis(5))
+        }
+        let (up, down) = (Rate::megabits(1), Rate::megabits(2));
+        let Self { there, back } =
+            Self::access(up, down, Duration::from_millis(150), Size::kib(64), Size::kib(64));
+        Self { there: spoil(there), back: spoil(back) }
+    }
+
+    /// All of these, by name.
+    pub const PRESETS: [(&str, Self); 7] = [
+        ("adsl", Self::adsl()),
+        ("fibre", Self::fibre()),
+        ("wifi", Self::wifi()),
+        ("mobile", Self::mobile()),
+        ("satellite", Self::satellite()),
+        ("bufferbloat", Self::bufferbloat()),
+        ("terrible", Self::terrible()),
+    ];
 }

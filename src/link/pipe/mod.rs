@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use super::burst;
@@ -49,6 +50,19 @@ impl LinkStats {
         if let Some(kind) = fault.kind() {
             self.counts.add(kind, 1);
         }
+    }
+}
+
+/// The sum of both, but the larger of the two largest queues.
+impl AddAssign for LinkStats {
+    fn add_assign(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.queue_bytes_max = self.queue_bytes_max.max(other.queue_bytes_max);
+        for (count, more) in self.faults.iter_mut().zip(other.faults) {
+            *count += more;
+        }
+        self.counts += other.counts;
     }
 }
 
@@ -487,6 +501,26 @@ impl Pipe {
     pub(crate) fn pop_replay(&mut self, now: u64) -> Option<(u32, bool)> {
         let place = self.replays.iter().position(|(at, _)| *at <= now)?;
         Some((self.replays.remove(place).1, self.link.faults.has(FaultKind::Replay)))
+    }
+
+    /// When it wants to be called next: for its queue, or for packets that are kept.
+    pub(crate) fn wakes_at(&self) -> Option<u64> {
+        let queue = (!self.queue.is_empty()).then_some(self.busy_until);
+        let held = self.held.iter().map(|held| held.until).min();
+        let replays = self.replays.iter().map(|&(at, _)| at).min();
+        [queue, held, replays].into_iter().flatten().min()
+    }
+
+    /// Forgets all that is under way, as if nothing had been sent for long. What it has counted stays.
+    pub(crate) fn restart(&mut self) {
+        self.backlog.clear();
+        self.backlog_bytes = 0;
+        self.queue = CoDelQueue::default();
+        self.asked = u64::MAX;
+        self.held.clear();
+        self.replays.clear();
+        (self.busy_until, self.latest) = (0, 0);
+        (self.acks_busy_until, self.latest_ack) = (0, 0);
     }
 
     /// Gives back the old packets.
