@@ -45,6 +45,8 @@ pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf
 #[cfg(feature = "tokio")]
 pub use stream::UtpStream;
 
+#[cfg(all(feature = "conditioner", feature = "tokio"))]
+pub use crate::net::{Conditioned, LineControl};
 pub use crate::net::{Datagrams, GrantedBuffers, MemoryHub, MemorySocket, PollDatagrams, Run, SystemSocket};
 #[cfg(feature = "tokio")]
 pub use crate::net::{Driver, Udp};

@@ -13,6 +13,8 @@
 
 #[cfg(feature = "tokio")]
 mod clock;
+#[cfg(all(feature = "conditioner", feature = "tokio"))]
+mod conditioned;
 mod counters;
 #[cfg(feature = "tokio")]
 mod driver;
@@ -25,6 +27,8 @@ mod system;
 #[cfg(feature = "tokio")]
 mod udp;
 
+#[cfg(all(feature = "conditioner", feature = "tokio"))]
+pub use conditioned::{Conditioned, LineControl};
 #[cfg(feature = "tokio")]
 pub use driver::Driver;
 pub use memory::{MemoryHub, MemorySocket};

@@ -389,7 +389,7 @@ fn socket_id(index: usize) -> SocketId {
 }
 
 /// Whether an error says that the transport is gone for good.
-fn is_gone(error: &io::Error) -> bool {
+pub(super) fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe
 }
 
@@ -399,7 +399,7 @@ fn is_without_way(error: &io::Error) -> bool {
 }
 
 /// Whether an error of sending is the answer to something that was sent earlier.
-fn is_answer_to_another(error: &io::Error) -> bool {
+pub(super) fn is_answer_to_another(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset)
 }
 
