@@ -4,6 +4,7 @@
 //! something failed at run time, 2 when the command line made no sense. It refuses to know what commands do.
 
 mod bench;
+mod conditioner;
 mod decode;
 mod demo;
 mod failure;
@@ -39,6 +40,7 @@ enum Command {
     Demo(demo::Options),
     Pipe(pipe::Options),
     Bench(bench::Options),
+    Conditioner(conditioner::Options),
     Decode(decode::Options),
     Nat(nat::Options),
     Rendezvous(rendezvous::Options),
@@ -68,6 +70,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(options) => runtime()?.block_on(demo::run(options)),
         Command::Pipe(options) => runtime()?.block_on(pipe::run(options)),
         Command::Bench(options) => runtime()?.block_on(bench::run(options)),
+        Command::Conditioner(options) => runtime()?.block_on(conditioner::run(options)),
         Command::Decode(options) => decode::run(&options),
         Command::Nat(options) => runtime()?.block_on(nat::run(options)),
         Command::Punch(options) => runtime()?.block_on(punch::run(options)),

@@ -52,6 +52,50 @@ pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// `30ms`, `0.5s`, `200us`, or seconds without a unit: from 0 to an hour.
+pub(crate) fn parse_delay(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let unit = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit);
+    let scale = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "" | "s" => 1.0,
+        _ => return Err(format!("unknown unit `{unit}`")),
+    };
+    match number.trim().parse::<f64>() {
+        Ok(count) if (0.0..=3_600.0).contains(&(count * scale)) => Ok(Duration::from_secs_f64(count * scale)),
+        _ => Err("expected a time of at most an hour, such as 30ms or 0.5s".to_owned()),
+    }
+}
+
+/// `5%`, or `5`: a share, 0 to 1.
+pub(crate) fn parse_percent(text: &str) -> Result<f64, String> {
+    let text = text.trim();
+    match text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent / 100.0),
+        _ => Err("expected a share from 0% to 100%".to_owned()),
+    }
+}
+
+/// `640k`, `10M`, `1.5G`, also with `bit` or `bit/s` behind it: bits per second, powers of 1000, 1k to 1000G.
+pub(crate) fn parse_bit_rate(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let text = text.strip_suffix("/s").unwrap_or(text);
+    let text = text.strip_suffix("bit").unwrap_or(text);
+    let (number, scale) = match text.char_indices().next_back() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1e3),
+        Some((at, 'm' | 'M')) => (&text[..at], 1e6),
+        Some((at, 'g' | 'G')) => (&text[..at], 1e9),
+        _ => (text, 1.0),
+    };
+    match number.trim().parse::<f64>().map(|count| count * scale) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is within the range")]
+        Ok(bits) if (1e3..=1e12).contains(&bits) => Ok(bits as u64),
+        _ => Err("expected bits per second from 1k to 1000G, such as 640k or 10M".to_owned()),
+    }
+}
+
 /// `HOST:PORT`, where an IPv6 address stands in brackets. Names are resolved later, when they are used.
 pub(crate) fn parse_address(text: &str) -> Result<String, String> {
     let fits = text.rsplit_once(':').is_some_and(|(host, port)| {
@@ -138,6 +182,30 @@ mod tests {
         assert_eq!(parse_seconds("0.5s"), Ok(Duration::from_millis(500)));
         for text in ["", "0", "-1", "nan", "inf", "1e300", "ten"] {
             assert!(parse_seconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn delays_shares_and_rates_have_their_units_and_their_bounds() {
+        assert_eq!(parse_delay("30ms"), Ok(Duration::from_millis(30)));
+        assert_eq!(parse_delay("0"), Ok(Duration::ZERO));
+        assert_eq!(parse_delay("250 us"), Ok(Duration::from_micros(250)));
+        assert_eq!(parse_delay("1.5s"), Ok(Duration::from_millis(1_500)));
+        for text in ["", "ms", "-1ms", "3601", "1h", "nan", "inf", "1e9s"] {
+            assert!(parse_delay(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_percent("5%"), Ok(0.05));
+        assert_eq!(parse_percent("100"), Ok(1.0));
+        for text in ["", "%", "-1%", "100.1%", "nan"] {
+            assert!(parse_percent(text).is_err(), "{text}");
+        }
+        for (text, bits) in
+            [("640k", 640_000), ("10Mbit/s", 10_000_000), ("1.5G", 1_500_000_000), ("1000", 1_000)]
+        {
+            assert_eq!(parse_bit_rate(text), Ok(bits), "{text}");
+        }
+        for text in ["", "k", "0", "999", "1001G", "-5M", "5Q", "nan", "bit/s", "10é"] {
+            assert!(parse_bit_rate(text).is_err(), "{text}");
         }
     }
 

@@ -5,6 +5,7 @@
 #![cfg(feature = "cli")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod conditioner;
 mod nat;
 mod process;
 mod rendezvous;
@@ -41,6 +42,10 @@ fn wrong_usage_is_explained_on_stderr_with_exit_code_2() {
         &["bench", "client", "127.0.0.1:1", "--transport", "sctp"],
         &["bench", "client", "127.0.0.1:1", "--mtu", "149"],
         &["bench", "client", "127.0.0.1:1", "--interval", "nan"],
+        &["conditioner", "--listen", "127.0.0.1:0"],
+        &["conditioner", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:1", "--preset", "heaven"],
+        &["conditioner", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:1", "--set", "loss=101%"],
+        &["conditioner", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:1", "--clients", "0"],
         &["decode", "one", "two"],
         &["nat"],
         &["nat", "--server", "nowhere"],
@@ -59,7 +64,13 @@ fn wrong_usage_is_explained_on_stderr_with_exit_code_2() {
 
 #[test]
 fn help_and_version_are_on_stdout_with_exit_code_0() {
-    for arguments in [&["--help"][..], &["demo", "--help"], &["bench", "client", "--help"], &["--version"]] {
+    for arguments in [
+        &["--help"][..],
+        &["demo", "--help"],
+        &["bench", "client", "--help"],
+        &["conditioner", "--help"],
+        &["--version"],
+    ] {
         let result = run(arguments, b"");
         assert_eq!((result.code, result.stderr.as_str()), (Some(0), ""), "{arguments:?}");
         assert!(!result.stdout.is_empty());

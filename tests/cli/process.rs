@@ -96,6 +96,21 @@ impl Program {
         }));
     }
 
+    /// Writes a line to stdin, which stays open.
+    pub(crate) fn say(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().unwrap();
+        stdin.write_all(format!("{line}\n").as_bytes()).and_then(|()| stdin.flush()).unwrap();
+    }
+
+    /// The next line of stdout.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        while line.last() != Some(&b'\n') {
+            line.extend(self.read_some(1));
+        }
+        String::from_utf8(line).unwrap()
+    }
+
     /// The next bytes of stdout.
     pub(crate) fn read_some(&mut self, len: usize) -> Vec<u8> {
         let mut content = vec![0; len];

@@ -9,11 +9,7 @@ use crate::process::{Program, run};
 fn server(more: &[&str]) -> (Program, String) {
     let arguments = [&["rendezvous", "--listen", "127.0.0.1:0", "--json", "--quiet"], more].concat();
     let mut program = Program::start(&arguments);
-    let mut line = Vec::new();
-    while line.last() != Some(&b'\n') {
-        line.extend(program.read_some(1));
-    }
-    let listening: Value = serde_json::from_slice(&line).unwrap();
+    let listening: Value = serde_json::from_str(&program.line()).unwrap();
     assert_eq!(listening["event"], "listening");
     (program, listening["listen"][0].as_str().unwrap().to_owned())
 }

@@ -3,7 +3,7 @@
 //! Each direction ends by itself: the end of stdin ends our direction of the stream, and the peer may go on. Stdout
 //! carries data and nothing else. How stdin and stdout are read and written is for `stdio`.
 
-mod stdio;
+pub(crate) mod stdio;
 
 use std::io;
 

@@ -11,37 +11,37 @@ use std::thread;
 use tokio::sync::{mpsc, oneshot};
 
 /// Bytes on their way, and the room behind them.
-pub(super) struct Block {
+pub(crate) struct Block {
     room: Vec<u8>,
     len: usize,
 }
 
 impl Block {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { room: vec![0; BLOCK], len: 0 }
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.room[..self.len]
     }
 
-    pub(super) fn room(&mut self) -> &mut [u8] {
+    pub(crate) fn room(&mut self) -> &mut [u8] {
         &mut self.room
     }
 
-    pub(super) fn set_len(&mut self, len: usize) {
+    pub(crate) fn set_len(&mut self, len: usize) {
         self.len = len.min(self.room.len());
     }
 }
 
 /// Blocks from stdin, at most [`AHEAD`] ahead of whoever takes them.
-pub(super) struct Stdin {
+pub(crate) struct Stdin {
     blocks: mpsc::Receiver<io::Result<Block>>,
     used: threads::Sender<Block>,
 }
 
 impl Stdin {
-    pub(super) fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         let file = stdin()?;
         let (full, blocks) = mpsc::channel(AHEAD);
         let (used, empty) = threads::channel();
@@ -50,16 +50,16 @@ impl Stdin {
     }
 
     /// The next block; nothing at the end of input. Cancelling loses nothing.
-    pub(super) async fn next(&mut self) -> io::Result<Option<Block>> {
+    pub(crate) async fn next(&mut self) -> io::Result<Option<Block>> {
         self.blocks.recv().await.transpose()
     }
 
-    pub(super) fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         self.blocks.is_empty()
     }
 
     /// Gives a block back once it is empty.
-    pub(super) fn reuse(&self, block: Block) {
+    pub(crate) fn reuse(&self, block: Block) {
         // The thread is gone after the end of input; then the block is not needed any more.
         drop(self.used.send(block));
     }
