@@ -51,6 +51,7 @@
 //! | messages, reliable or not, on many channels | [`message`], [`UtpSocket::connect_messages`] |
 //! | typed packets over any stream, conversations that outlive connections | `packet`, `session`, with the feature `session` |
 //! | packets only (a dissector, a fuzzer) | [`wire::Packet`] |
+//! | a bad link below a socket or in a loop of your own | `Conditioned`, `link::Conditioner`, with the feature `conditioner` |
 //! | to simulate a network | `sim`, with the feature of that name |
 //!
 //! # Features
@@ -60,6 +61,7 @@
 //! | `tokio` | yes | sockets, streams, the driver |
 //! | `reactor` | no | the face for loops that tick, without tokio |
 //! | `session` | no | packets and sessions over any byte stream |
+//! | `conditioner` | no | bad links on purpose: loss, delay, jitter, reordering, rate and more |
 //! | `sim` | no | the network in a box; no promise of stability |
 //! | `cli` | no | the `ebbtide` program |
 //!

@@ -42,7 +42,8 @@ async fn transfer(from: &mut UtpStream, to: &mut UtpStream, len: usize) -> Durat
     let (sent, mut received) = (content(len), vec![0; len]);
     let begun = Instant::now();
     let (written, read) = tokio::join!(from.write_all(&sent), to.read_exact(&mut received));
-    (written.unwrap(), read.unwrap());
+    written.unwrap();
+    read.unwrap();
     assert!(sent == received, "the bytes are not those that were sent");
     begun.elapsed()
 }

@@ -26,6 +26,7 @@ struct Parcel<T> {
 pub(super) struct Store<T> {
     parcels: Vec<Parcel<T>>,
     free_parcels: Vec<u32>,
+    #[expect(clippy::vec_box, reason = "a table that grows must not copy the blocks")]
     blocks: Vec<Box<Block>>,
     free_block: u32,
     blocks_free: usize,
@@ -175,7 +176,7 @@ mod tests {
     fn datagrams_of_every_length_come_out_as_they_went_in() {
         let mut store = Store::new(1 << 20);
         let lengths = [0, 1, 1400, 2047, 2048, 2049, 4096, 9000, 65_507];
-        let content: Vec<u8> = (0..65_507_u32).map(|at| (at * 7 >> 3) as u8).collect();
+        let content: Vec<u8> = (0..65_507_u32).map(|at| ((at * 7) >> 3) as u8).collect();
         for _ in 0..3 {
             let kept = lengths.map(|len| store.put(len, &content[..len]).expect("room"));
             let copies = kept.map(|index| store.copy(index).expect("room"));

@@ -25,7 +25,7 @@ Commands on stdin, one per line:
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Command {
     Change(Vec<Direction>, Vec<Setting>),
-    Line(Line),
+    Line(Box<Line>),
     Discard,
     Stats,
     Quit,
@@ -50,9 +50,10 @@ fn parse(line: &str) -> Result<Option<Command>, String> {
         }
         "preset" => {
             let name = words.next().ok_or("preset: expected a name")?;
-            Command::Line(settings::preset(name).ok_or_else(|| format!("unknown preset `{name}`"))?)
+            let line = settings::preset(name).ok_or_else(|| format!("unknown preset `{name}`"))?;
+            Command::Line(Box::new(line))
         }
-        "clear" => Command::Line(settings::clean().into()),
+        "clear" => Command::Line(Box::new(settings::clean().into())),
         "discard" => Command::Discard,
         "stats" => Command::Stats,
         "quit" => Command::Quit,
@@ -150,7 +151,7 @@ mod tests {
         assert_eq!(parse("discard"), Ok(Some(Command::Discard)));
         let change = Command::Change(vec![Direction::There], vec![Setting::Loss(0.05), Setting::Down(true)]);
         assert_eq!(parse("up loss=5% link=down"), Ok(Some(change)));
-        assert_eq!(parse("preset wifi"), Ok(Some(Command::Line(Line::wifi()))));
+        assert_eq!(parse("preset wifi"), Ok(Some(Command::Line(Box::new(Line::wifi())))));
         for text in ["set", "up loss", "preset", "preset good", "clear all", "quit now", "help"] {
             assert!(parse(text).is_err_and(|reason| !reason.is_empty()), "{text}");
         }

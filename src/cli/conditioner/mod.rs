@@ -213,7 +213,8 @@ impl Told {
                 let change = |link| settings.iter().fold(link, |link, setting| setting.apply(link));
                 directions.into_iter().for_each(|direction| self.relay.change(direction, change));
             }
-            Command::Line(Line { there, back }) => {
+            Command::Line(line) => {
+                let Line { there, back } = *line;
                 self.relay.change(Direction::There, |_| there);
                 self.relay.change(Direction::Back, |_| back);
             }

@@ -149,7 +149,7 @@ impl CoDelQueue {
             self.first_above = None;
             return Some((packet, false));
         };
-        let since = *self.first_above.get_or_insert(now.saturating_add(limits.interval));
+        let since = *self.first_above.get_or_insert_with(|| now.saturating_add(limits.interval));
         Some((packet, now >= since))
     }
 
