@@ -60,13 +60,13 @@ impl Case {
     }
 
     /// Drops what the initiator sends.
-    fn there(mut self, filter: impl FnMut(&[u8]) -> bool + 'static) -> Self {
+    fn there(mut self, filter: impl FnMut(&[u8]) -> bool + Send + 'static) -> Self {
         self.filters[0] = Some(Box::new(filter));
         self
     }
 
     /// Drops what the acceptor sends.
-    fn back(mut self, filter: impl FnMut(&[u8]) -> bool + 'static) -> Self {
+    fn back(mut self, filter: impl FnMut(&[u8]) -> bool + Send + 'static) -> Self {
         self.filters[1] = Some(Box::new(filter));
         self
     }
