@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::error::ConfigError;
 use crate::proto::congestion::Controller;
+use crate::wire::Dialect;
 
 /// Builds a congestion controller for one connection, given the payload bytes of a full packet.
 pub type ControllerFactory = Arc<dyn Fn(u32) -> Box<dyn Controller> + Send + Sync>;
@@ -77,6 +78,7 @@ pub struct Config {
     pub(crate) receive_buffer_max: usize,
     pub(crate) mtu: Option<u16>,
     pub(crate) packets_in_flight: u16,
+    pub(crate) dialect: Dialect,
     pub(crate) nodelay: bool,
     pub(crate) pacing: bool,
     pub(crate) congestion: Congestion,
@@ -113,6 +115,7 @@ impl Default for Config {
             receive_buffer_max: 16 << 20,
             mtu: None,
             packets_in_flight: 950,
+            dialect: Dialect::Bep29,
             nodelay: false,
             pacing: true,
             congestion: Congestion::Ledbat,
@@ -353,6 +356,19 @@ impl Config {
     #[must_use]
     pub const fn vanilla_cross(mut self, policy: VanillaCross) -> Self {
         self.vanilla_cross = policy;
+        self
+    }
+
+    /// Which uTP to speak (default [`Dialect::Bep29`]). An endpoint speaks one, with everybody.
+    ///
+    /// With [`Dialect::UtpPunch`] it gets along with utp-punch 1.0.1 for Node, and with nobody else. Whatever is set
+    /// otherwise, it then does without [`extensions`](Self::extensions) (so without services, messages,
+    /// [`punch`](crate::UtpSocket::punch) and migration) and without selective acknowledgements, acknowledges at once, has
+    /// at most 60 packets in flight, of 1,020 bytes unless [`mtu`](Self::mtu) says otherwise, and sends a keepalive every
+    /// 2 s unless there is to be none. Such a peer ends its own direction as soon as ours has ended.
+    #[must_use]
+    pub const fn dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
         self
     }
 

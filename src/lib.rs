@@ -45,6 +45,7 @@
 //! | to see or refuse a connection before it costs anything | [`UtpListener::incoming`], [`Incoming`] |
 //! | to meet a peer by the name of a room, and a server that makes that possible | [`rendezvous`] |
 //! | to meet a peer behind a NAT | [`UtpSocket::punch`], [`UtpSocket::punch_addr`] |
+//! | to talk to utp-punch for Node | [`Config::dialect`], [`UtpSocket::punch_hole`] |
 //! | a DHT or another protocol on the same port | [`UtpSocket::foreign`], [`Foreign`] |
 //! | your own transport below (a tunnel, a relay, a test) | [`Datagrams`], [`PollDatagrams`], [`UtpSocket::over`], [`MemoryHub`] |
 //! | the protocol without a socket (a radio, another runtime) | [`proto::endpoint::Endpoint`] |
@@ -109,6 +110,7 @@ pub use error::{CloseReason, ConfigError};
 pub use proto::conn::{Reason, Role};
 pub use stats::{DropStats, SocketStats, StreamStats};
 pub use time::Instant;
+pub use wire::Dialect;
 
 /// The examples in the README are tests.
 #[cfg(all(doctest, feature = "tokio", feature = "reactor"))]

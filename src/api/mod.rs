@@ -35,7 +35,7 @@ pub use foreign::Foreign;
 #[cfg(feature = "tokio")]
 pub use listener::{Incoming, UtpListener};
 #[cfg(feature = "tokio")]
-pub use punch::{Punched, Punching};
+pub use punch::{HolePunching, Punched, Punching};
 #[cfg(feature = "reactor")]
 pub use reactor::Reactor;
 #[cfg(feature = "tokio")]

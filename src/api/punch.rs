@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use super::socket::UtpSocket;
 use super::stream::UtpStream;
 use super::ticket;
-use crate::proto::endpoint::PunchHandle;
+use crate::proto::endpoint::{HoleHandle, PunchHandle};
 use crate::proto::punch::{NatReport, PunchError, PunchPlan, PunchReport};
 use crate::wire::{Candidate, Ticket, TicketError};
 
@@ -89,6 +89,43 @@ impl UtpSocket {
         self.punch(ticket::plan_to_addr(addr, attempts))
     }
 
+    /// Opens the way to `addr` through the NATs in between, as utp-punch does, and makes no connection: who calls whom then
+    /// is for the two to agree on. Both sides call this with each other's address at about the same time; each says PUNCH
+    /// twice a second, at most `attempts` times, and answers the other's. Only in that dialect
+    /// ([`Config::dialect`](crate::Config::dialect)); whoever else wants to meet a peer wants [`punch`](Self::punch).
+    ///
+    /// It is open as soon as both have answered, not on the next tick. From then on late words are answered for ten seconds
+    /// more, so the other side comes to the same result; the package itself stops answering at once, and if its last
+    /// answers are lost, only its call can show us that it has succeeded. It proves nothing: whoever can forge the address
+    /// can say the words.
+    ///
+    /// ```
+    /// use ebbtide::{Config, Dialect, UtpSocket};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = Config::default().dialect(Dialect::UtpPunch);
+    /// let a = UtpSocket::bind_with("127.0.0.1:0".parse()?, config.clone()).await?;
+    /// let b = UtpSocket::bind_with("127.0.0.1:0".parse()?, config).await?;
+    /// let listener = b.listen();
+    /// tokio::try_join!(a.punch_hole(b.local_addr(), 10), b.punch_hole(a.local_addr(), 10))?;
+    /// let (calling, called) = tokio::join!(a.connect(b.local_addr()), listener.accept());
+    /// assert_eq!(calling?.peer_addr(), b.local_addr());
+    /// assert_eq!(called?.1, a.local_addr());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`PunchError::Timeout`] after half a second times `attempts`; [`PunchError::OtherDialect`],
+    /// [`PunchError::NoCandidates`] if no socket reaches `addr`, [`PunchError::TooMany`] with 64 under way, and
+    /// [`PunchError::Cancelled`] when the socket is closed.
+    ///
+    /// # Cancel safety
+    /// Dropping it gives the attempt up.
+    pub fn punch_hole(&self, addr: SocketAddr, attempts: u32) -> HolePunching {
+        HolePunching { handle: self.shared().punch_hole(addr, attempts) }
+    }
+
     /// A ticket for one attempt, to be handed to the peer, and to nobody else: whoever has it can find out whether we
     /// are at the addresses in it, and be taken for the peer. With the peer's ticket,
     /// [`PunchPlan::from_tickets`] makes a plan of it.
@@ -125,5 +162,25 @@ impl Future for Punching {
 impl fmt::Debug for Punching {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Punching").finish_non_exhaustive()
+    }
+}
+
+/// An attempt to open the way to a peer, made by [`UtpSocket::punch_hole`]. Dropping it gives the attempt up.
+#[must_use = "dropping it gives the attempt up"]
+pub struct HolePunching {
+    handle: HoleHandle,
+}
+
+impl Future for HolePunching {
+    type Output = Result<PunchReport, PunchError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.handle.poll(cx)
+    }
+}
+
+impl fmt::Debug for HolePunching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HolePunching").finish_non_exhaustive()
     }
 }

@@ -179,6 +179,11 @@ impl Batch {
         }
     }
 
+    /// Changes its datagrams where they lie.
+    pub(in crate::proto) fn edit(&mut self, change: impl FnMut(&mut [u8])) {
+        self.buffer[..self.filled].chunks_mut(self.segment_size.max(1)).for_each(change);
+    }
+
     /// Empties it.
     pub fn clear(&mut self) {
         self.filled = 0;

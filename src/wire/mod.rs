@@ -30,6 +30,7 @@
 
 mod candidate;
 mod close;
+mod dialect;
 mod extension;
 mod header;
 mod holepunch;
@@ -46,6 +47,7 @@ mod ticket;
 
 pub use candidate::{CANDIDATES_MAX, Candidate, CandidateError, CandidateKind};
 pub use close::CloseCode;
+pub use dialect::{Dialect, PunchWord};
 pub use extension::{EncodeError, Extension, Extensions, ExtensionsBuf};
 pub use header::{HEADER_LEN, Header, Kind, NotUtp, restamp};
 pub use holepunch::{Holepunch, HolepunchError, InvalidHolepunch};

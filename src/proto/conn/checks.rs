@@ -109,6 +109,10 @@ impl Connection {
 
     /// An overtaken packet's acknowledgement is no older than the flight that it was overtaken by.
     fn ack_slack(&self) -> i16 {
+        if self.is_in_dialect() {
+            // What is sent again there says what was true when it was sent first.
+            return i16::MAX;
+        }
         i16::try_from(self.flight.most().max(ACK_SLACK_MIN)).unwrap_or(i16::MAX)
     }
 
@@ -124,7 +128,7 @@ impl Connection {
             return ResetVerdict::Invalid;
         }
         if let State::SynSent { .. } = self.state {
-            let fits = header.ack == self.syn_seq && (echoed || known);
+            let fits = header.ack == self.syn_seq && (echoed || known) || self.is_blank_reset(&header);
             return if fits { ResetVerdict::Valid } else { ResetVerdict::Invalid };
         }
         let ahead =

@@ -64,10 +64,12 @@ impl Connection {
             header.kind == Kind::State && header.ack == self.syn_seq && header.conn_id == self.ids.recv;
         if !answers || !self.negotiation.fits(self.role, packet.extensions) {
             self.counters.packets_invalid += 1;
+            self.note_early(&header);
             return;
         }
         let said = self.negotiation.learn(packet.extensions).and_then(|(_, own)| own.messages);
-        self.recv.start(header.seq.prev());
+        let first = self.first_number(&header);
+        self.recv.start(first.prev());
         if self.negotiation.must_be_read() && !self.peer_is_ebbtide() {
             let reason = if self.has_messages() { CloseReason::NoMessages } else { CloseReason::NoService };
             return self.close_with_reset(reason);
@@ -328,6 +330,9 @@ impl Connection {
     }
 
     fn on_data(&mut self, now: Instant, packet: &Packet<'_>) {
+        if self.is_before_beginning(&packet.header) {
+            return;
+        }
         let inserted = match self.wishes.no_payload {
             true => Inserted::Refused,
             false if self.messaging.is_some() => self.insert_messages(now, packet),
@@ -338,6 +343,9 @@ impl Connection {
     }
 
     fn on_fin(&mut self, now: Instant, packet: &Packet<'_>) {
+        if self.is_before_beginning(&packet.header) {
+            return;
+        }
         let inserted = match self.wishes.no_payload {
             true => Inserted::Refused,
             false => self.recv.finish_at(packet.header.seq, packet.payload),

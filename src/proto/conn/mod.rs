@@ -14,6 +14,7 @@ mod checks;
 mod close;
 mod consent;
 mod crossing;
+mod dialect;
 mod events;
 mod farewell;
 mod honesty;
@@ -47,6 +48,7 @@ pub use verbs::{ReadOutcome, WriteOutcome};
 
 use self::checks::{Challenge, RecentFlight};
 use self::consent::Consent;
+use self::dialect::Beginning;
 use self::farewell::Farewell;
 use self::honesty::Honesty;
 use self::messaging::Messaging;
@@ -146,6 +148,8 @@ pub struct Connection {
     syn_seq: SeqNr,
     /// Number of our first data packet, which the SYN-ACK carries too.
     first_seq: SeqNr,
+    /// Of the peer's stream.
+    beginning: Beginning,
     mtu: u16,
 
     send: SendBuffer,
@@ -294,6 +298,7 @@ impl Connection {
             state: State::Idle,
             syn_seq: SeqNr::new(0),
             first_seq: SeqNr::new(0),
+            beginning: Beginning::default(),
             send: SendBuffer::new(config.send_buffer),
             recv: ReceiveBuffer::new(config.receive_buffer),
             acks: AckPolicy::new(config.ack_delay),

@@ -21,7 +21,7 @@ const PAIR_PAUSE: Duration = Duration::from_millis(100);
 
 /// One packet to be sent.
 #[derive(Clone, Copy, Debug)]
-enum Send {
+pub(super) enum Send {
     Syn,
     SynAck,
     Reset,
@@ -118,6 +118,9 @@ impl Connection {
             return None;
         }
         let seq = self.send.next_seq();
+        if self.is_in_dialect() {
+            return Some(self.next_ack_in_dialect(seq));
+        }
         if self.send.fin_seq().is_none() || self.peer_is_ebbtide() {
             return Some(Send::State(seq));
         }
@@ -295,7 +298,7 @@ impl Connection {
     }
 
     fn sack_for(&self, send: &Send) -> Option<SackBits> {
-        if !matches!(send, Send::State(_)) || !self.recv.has_gap() {
+        if !matches!(send, Send::State(_)) || !self.recv.has_gap() || self.is_in_dialect() {
             return None;
         }
         let mut bits = SackBits::new();

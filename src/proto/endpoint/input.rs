@@ -36,7 +36,7 @@ impl Endpoint {
                 next = datagrams.next();
                 continue;
             }
-            next = match Packet::decode(datagram) {
+            next = match self.config.dialect.decode(datagram) {
                 Ok(packet) if is_ordinary(&packet) => {
                     self.deliver(now, path, (datagram, &packet), &mut datagrams)
                 }
@@ -48,6 +48,7 @@ impl Endpoint {
                         Err(error) if error.is_utp() && !StunMessage::is_shaped(datagram) => {
                             self.drop_counted(|dropped| dropped.malformed += 1)
                         }
+                        Err(_) if self.take_word(now, path, datagram) => {}
                         Err(_) => self.shared.deliver_foreign(path, datagram),
                     }
                     datagrams.next()
@@ -82,7 +83,7 @@ impl Endpoint {
             }
             return behind.next();
         };
-        let stun = self.stun.is_active();
+        let (stun, dialect) = (self.stun.is_active(), self.config.dialect);
         let mut inner = entry.cell.lock();
         let mut dropped = u64::from(!inner.handle_packet(now, packet));
         let other = loop {
@@ -90,7 +91,7 @@ impl Endpoint {
             if stun && StunMessage::is_shaped(datagram) {
                 break Some(datagram);
             }
-            match Packet::decode(datagram) {
+            match dialect.decode(datagram) {
                 Ok(packet) if is_ordinary(&packet) && packet.header.conn_id == id => {
                     dropped += u64::from(!inner.handle_packet(now, &packet));
                 }

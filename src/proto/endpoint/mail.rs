@@ -52,6 +52,10 @@ impl Endpoint {
         for wish in mail.punches.drain(..) {
             self.begin_punch(now, wish);
         }
+        for wish in mail.holes.drain(..) {
+            self.begin_hole(now, wish);
+        }
+        self.settle_holes();
         // Who waits has perhaps given up, or has said that both sides are ready.
         self.settle_punches(now);
         // Last, so that what was asked for before the end is still begun.
@@ -112,7 +116,8 @@ impl Endpoint {
             Some(Route::Waiting(_)) => true,
             None => false,
         };
-        id.get() != u16::MAX && self.routes.get(path, id).is_none() && !peers_own
+        let admitted = id.get() != u16::MAX && self.config.dialect.admits_syn(id);
+        admitted && self.routes.get(path, id).is_none() && !peers_own
     }
 
     fn decide(&mut self, now: Instant, key: Key, verdict: Verdict) {
@@ -227,6 +232,7 @@ impl Endpoint {
     fn begin_close(&mut self, now: Instant) {
         self.closing = Closing::Until(now + self.config.linger);
         self.end_punches(now);
+        self.end_holes(Vec::new());
         let keys: Vec<Key> = self.entries.iter().map(|(key, _)| key).collect();
         for key in keys {
             if let Some(entry) = self.entries.get_mut(key) {

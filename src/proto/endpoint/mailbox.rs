@@ -15,6 +15,7 @@ use bytes::Bytes;
 use super::cell::Cell;
 use super::dial::Dial;
 use super::foreign::Foreign;
+use super::holes::HoleWish;
 use super::incoming::Offer;
 use super::listeners::Listeners;
 use super::meeting::Wish;
@@ -67,6 +68,8 @@ pub(super) struct Mail {
     pub(super) asks: Vec<Ask>,
     /// Peers to be met.
     pub(super) punches: Vec<Wish>,
+    /// Peers to whom the way is to be opened.
+    pub(super) holes: Vec<HoleWish>,
     /// Whether others' questions are answered from now on, if that is to change.
     pub(super) serve_stun: Option<bool>,
     /// No new connections; the old ones end.

@@ -26,9 +26,11 @@ mod clock;
 mod cookies;
 mod crossing;
 mod dial;
+mod dialect;
 mod foreign;
 mod gauge;
 mod handle;
+mod holes;
 mod incoming;
 mod input;
 mod keyed;
@@ -67,6 +69,7 @@ use rand::{RngExt, SeedableRng};
 pub use self::dial::Dial;
 pub use self::foreign::{Foreign, ForeignError};
 pub use self::handle::{Handle, WriteError};
+pub use self::holes::HoleHandle;
 pub use self::incoming::Incoming;
 pub use self::meeting::PunchHandle;
 pub use self::pool::SocketRequest;
@@ -78,6 +81,7 @@ use self::backlog::Backlog;
 use self::cell::Cell;
 use self::cookies::Cookies;
 use self::crossing::Crossings;
+use self::holes::Holes;
 use self::keyed::Source;
 use self::mailbox::{Mail, Verdict};
 use self::meeting::Wish;
@@ -129,6 +133,7 @@ pub struct Endpoint {
     sockets: SocketPool,
     stun: Stun,
     punches: Punches,
+    holes: Holes,
     /// When to look for connections that nobody accepts, if there are any.
     unaccepted_until: Option<Instant>,
     /// Foreign datagrams to be sent.
@@ -198,6 +203,7 @@ impl Endpoint {
     #[must_use]
     pub fn new(config: Arc<Config>, seed: [u8; 32]) -> Self {
         let mut rng = StdRng::from_seed(seed);
+        let config = dialect::adapt(config);
         Self {
             shared: Shared::new(Arc::clone(&config)),
             resets: Resets::new(config.resets_per_second, &mut rng),
@@ -220,6 +226,7 @@ impl Endpoint {
             sockets: SocketPool::default(),
             stun: Stun::default(),
             punches: Punches::default(),
+            holes: Holes::default(),
             unaccepted_until: None,
             closing: Closing::No,
             mail: Mail::default(),
@@ -291,6 +298,7 @@ impl Endpoint {
         mail.asks.iter().for_each(|ask| ask.asking.end(Err(StunError::Closed), &mut self.woken));
         self.end_questions();
         self.end_punches(Instant::ZERO);
+        self.end_holes(mail.holes);
         for Wish { plan, meeting } in mail.punches {
             meeting.end(Err(PunchError::Cancelled(Box::new(plan.report()))), &mut self.woken);
         }
@@ -342,6 +350,7 @@ impl Endpoint {
         self.expire_old_paths(now);
         self.time_out_questions(now);
         self.time_out_punches(now);
+        self.time_out_holes(now);
         if matches!(self.closing, Closing::Until(deadline) if deadline <= now) {
             self.abort_all();
         }
@@ -357,8 +366,9 @@ impl Endpoint {
         let backlog = self.backlog.next_expiry(self.config.connect_timeout);
         let (stun, punches) = (self.stun.next_timeout(), self.punches.next_timeout());
         let (kept, old) = (self.crossings.next_expiry(), self.migrations.next_expiry());
-        let all = [self.timers.next(), backlog, self.unaccepted_until, closing, stun, punches, kept, old];
-        all.into_iter().flatten().min()
+        let own = [self.timers.next(), backlog, self.unaccepted_until, closing, kept, old];
+        let ways = [stun, punches, self.holes.next_timeout()];
+        own.into_iter().chain(ways).flatten().min()
     }
 }
 
@@ -373,6 +383,7 @@ impl Endpoint {
         batch.clear();
         self.settle_punches(now);
         for _ in 0..5 {
+            let translated = matches!(self.turn, Turn::Answers | Turn::Connections);
             let path = match self.turn {
                 Turn::Answers => self.answers.write(now, batch).or_else(|| self.migrations.write(batch)),
                 Turn::Stun => self.stun.write(now, batch),
@@ -388,6 +399,9 @@ impl Endpoint {
                 Turn::Connections => Turn::Answers,
             };
             if path.is_some() {
+                if translated {
+                    self.translate(batch);
+                }
                 return path;
             }
         }

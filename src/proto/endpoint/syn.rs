@@ -89,6 +89,10 @@ impl Full {
 impl Endpoint {
     pub(super) fn handle_syn(&mut self, now: Instant, path: Path, packet: &Packet<'_>) {
         let Header { conn_id: id, seq, .. } = packet.header;
+        if !self.config.dialect.admits_syn(id) {
+            return self.drop_counted(|dropped| dropped.malformed += 1);
+        }
+        self.take_call_through_hole(now, path);
         let hello = if self.config.extensions { Hello::read(packet) } else { Ok(None) };
         let Ok(mut hello) = hello else { return self.drop_counted(|dropped| dropped.malformed += 1) };
         match self.routes.get(path, id.next()) {
@@ -217,7 +221,7 @@ impl Endpoint {
                 self.drop_counted(|dropped| dropped.unknown_connection += 1);
                 match mark {
                     Some(mark) => self.refuse_migrant(now, path, packet, mark),
-                    None => self.reset(now, path, packet.header.conn_id, packet.header.seq),
+                    None => self.reset(now, path, self.reset_id(&packet.header), packet.header.seq),
                 }
             }
             // Perhaps from somebody whose first packets were lost. A RESET would end what is about to begin.
@@ -248,7 +252,7 @@ impl Endpoint {
             }
             Some(full) => self.drop_counted(|dropped| full.count(dropped)),
         }
-        self.reset(now, path, header.conn_id, header.seq);
+        self.reset(now, path, self.reset_id(&header), header.seq);
     }
 
     fn create(

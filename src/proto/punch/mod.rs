@@ -23,6 +23,7 @@
 
 mod asked;
 mod birthday;
+mod hole;
 mod input;
 mod nat;
 mod nominee;
@@ -46,6 +47,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 pub use self::birthday::BIRTHDAY_SOCKETS;
+pub use self::hole::Hole;
 pub use self::nat::NatReport;
 pub use self::output::OPENER_TTL;
 pub use self::plan::{DEADLINE, PunchPlan, PunchRole, Start, Veto, WAIT_MIN};

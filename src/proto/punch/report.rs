@@ -123,6 +123,9 @@ pub enum PunchError {
     SessionUsed(Box<PunchReport>),
     /// This endpoint does without extensions ([`Config::extensions`](crate::Config::extensions)), and so without this.
     SwitchedOff(Box<PunchReport>),
+    /// This endpoint speaks another dialect than the one that is needed for this
+    /// ([`Config::dialect`](crate::Config::dialect)).
+    OtherDialect(Box<PunchReport>),
     /// It was given up, or the socket was closed.
     Cancelled(Box<PunchReport>),
 }
@@ -143,6 +146,7 @@ impl PunchError {
             | Self::TooMany(report)
             | Self::SessionUsed(report)
             | Self::SwitchedOff(report)
+            | Self::OtherDialect(report)
             | Self::Cancelled(report) => report,
         }
     }
@@ -156,7 +160,7 @@ impl PunchError {
             Self::PeerRefused(_) => io::ErrorKind::ConnectionRefused,
             Self::UdpBlocked(_) | Self::BothSymmetric(_) => io::ErrorKind::HostUnreachable,
             Self::Timeout(_) => io::ErrorKind::TimedOut,
-            Self::Vanilla(_) | Self::SwitchedOff(_) => io::ErrorKind::Unsupported,
+            Self::Vanilla(_) | Self::SwitchedOff(_) | Self::OtherDialect(_) => io::ErrorKind::Unsupported,
             Self::TooMany(_) => io::ErrorKind::QuotaExceeded,
             Self::SessionUsed(_) => io::ErrorKind::AlreadyExists,
             Self::Cancelled(_) => io::ErrorKind::ConnectionAborted,
@@ -178,6 +182,7 @@ impl fmt::Display for PunchError {
             Self::TooMany(_) => return f.write_str("too many attempts to meet peers are under way"),
             Self::SessionUsed(_) => return f.write_str("this attempt has been made already"),
             Self::SwitchedOff(_) => return f.write_str("this socket was told to do without extensions"),
+            Self::OtherDialect(_) => return f.write_str("this socket speaks another dialect of uTP"),
             Self::Cancelled(_) => return f.write_str("the attempt was given up"),
             Self::UdpBlocked(_) => f.write_str("no direct path: UDP is blocked")?,
             Self::BothSymmetric(_) => f.write_str("no direct path")?,

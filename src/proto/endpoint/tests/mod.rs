@@ -4,6 +4,7 @@
 
 mod clocks;
 mod crossing;
+mod dialect;
 mod ends;
 mod farewell;
 mod handshake;
@@ -21,6 +22,7 @@ mod sockets;
 mod strays;
 mod stress;
 mod stun;
+mod u_faults;
 mod verbs;
 
 use std::net::SocketAddr;
