@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 
-use crate::wire::{Header, Kind};
+use crate::wire::{Dialect, Header, Kind};
 
 /// The longest chain of packets without data, each sent for nothing but the one before. A SYN is answered, the answer
 /// is answered by the third leg of the handshake, and a host that has forgotten the connection meanwhile resets it; with
@@ -59,14 +59,18 @@ impl Stimuli {
     }
 
     /// A packet without data leaves for there.
-    pub(super) fn answered(&mut self, header: &Header, datagram: &[u8]) {
+    pub(super) fn answered(&mut self, dialect: Dialect, header: &Header, datagram: &[u8]) {
         // The same acknowledgement under the next number: once a FIN is out, some implementations want the number of the
         // FIN, and others the one after it.
+        // In the other dialect the end is acknowledged in two steps.
         let last = self.last.iter().position(|last| last.conn_id == header.conn_id);
         let is_pair = last.map(|place| self.last.swap_remove(place)).is_some_and(|last| {
+            let (seq, ack) = match dialect {
+                Dialect::UtpPunch => (last.seq, last.ack.next()),
+                _ => (last.seq.next(), last.ack),
+            };
             last.kind == Kind::State
-                && Header { seq: last.seq.next(), sent_at: header.sent_at, delay: header.delay, ..last }
-                    == *header
+                && Header { seq, ack, sent_at: header.sent_at, delay: header.delay, ..last } == *header
         });
         if !is_pair {
             self.last.push(*header);

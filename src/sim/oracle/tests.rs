@@ -17,7 +17,7 @@ use super::stimuli::{Chains, Stimuli};
 use super::{Oracle, Oracles, tables};
 use crate::config::Config;
 use crate::proto::endpoint::Endpoint;
-use crate::wire::{ConnId, Extensions, Header, Kind, Packet, SeqNr, Timestamp};
+use crate::wire::{ConnId, Dialect, Extensions, Header, Kind, Packet, SeqNr, Timestamp};
 
 const MS: u64 = 1_000_000;
 const SECOND: Duration = Duration::from_secs(1);
@@ -316,7 +316,7 @@ fn two_hosts_that_reset_what_the_other_sent_unasked_have_no_conversation() {
             let answer = packet(Kind::Reset, 7, number, 2, b"");
             let host = &mut hosts[usize::from(number % 2)];
             host.arrived(Some(chains.arrived(&cause)));
-            host.answered(&Packet::decode(&answer).unwrap().header, &answer);
+            host.answered(Dialect::Bep29, &Packet::decode(&answer).unwrap().header, &answer);
             last = answer;
             host.turned(true, &mut chains)
         });

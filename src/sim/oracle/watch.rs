@@ -15,11 +15,13 @@ use super::tables::Sizes;
 use super::{Oracle, Verdict, violated};
 use crate::config::Config;
 use crate::proto::endpoint::{Endpoint, Handle};
-use crate::wire::{ConnId, Kind, Packet};
+use crate::wire::{ConnId, Dialect, Kind, Packet};
 
 /// All oracles of a world, and what they have found.
 #[derive(Debug, Default)]
 pub(in crate::sim) struct Oracles {
+    /// What everybody speaks.
+    dialect: Dialect,
     found: Option<(Oracle, String)>,
     streams: Streams,
     pairs: Vec<Pair>,
@@ -78,6 +80,13 @@ impl Oracles {
     /// What was found first.
     pub(in crate::sim) const fn found(&self) -> Option<&(Oracle, String)> {
         self.found.as_ref()
+    }
+
+    /// A host speaks this; if it is not BEP 29, so do all that it talks to.
+    pub(in crate::sim) fn note_dialect(&mut self, dialect: Dialect) {
+        if dialect != Dialect::Bep29 {
+            self.dialect = dialect;
+        }
     }
 
     /// Something that an oracle outside this module has seen.
@@ -140,7 +149,7 @@ impl Oracles {
         datagram: &[u8],
         least: u64,
     ) {
-        let packet = Packet::decode(datagram).ok();
+        let packet = self.dialect.decode(datagram).ok();
         let known = reverse.map(|reverse| self.pair(reverse.0, reverse.1));
         let index = self.touch(host, peer);
         let other = known.or(self.pairs[index].reverse);
@@ -161,7 +170,9 @@ impl Oracles {
                 Kind::State if part == Part::Question => {}
                 // Whoever punches has measured the round trip, and repeats by that.
                 Kind::Syn if part == Part::Call => {}
-                Kind::State | Kind::Reset => pair.stimuli.answered(&packet.header, datagram),
+                Kind::State | Kind::Reset => {
+                    pair.stimuli.answered(self.dialect, &packet.header, datagram);
+                }
                 _ => {
                     let least = pair.least;
                     let repeats = pair.repeats.entry(sending_id(packet)).or_default();
@@ -192,7 +203,7 @@ impl Oracles {
 
     /// A datagram has reached a host.
     pub(in crate::sim) fn arrived(&mut self, host: HostId, peer: SocketAddr, datagram: &[u8]) {
-        let packet = Packet::decode(datagram).ok();
+        let packet = self.dialect.decode(datagram).ok();
         let index = self.touch(host, peer);
         let pair = &mut self.pairs[index];
         pair.ledger.arrived(datagram.len(), packet.as_ref());

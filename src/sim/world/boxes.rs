@@ -55,6 +55,7 @@ impl World {
         config.validate().expect("a valid configuration");
         let (id, addrs) = self.put(place, line.into());
         let seed = self.rng.bytes();
+        self.oracles.note_dialect(config.dialect);
         let host = Host::new(&addrs, Arc::new(config), seed, Instant::ZERO);
         self.machines.push(Machine::Host(Box::new(host)));
         id

@@ -129,6 +129,7 @@ impl World {
         config.validate().expect("a valid configuration");
         let (id, addr) = self.next_host();
         let seed = self.rng.bytes();
+        self.oracles.note_dialect(config.dialect);
         self.machines.push(Machine::Host(Box::new(Host::new(&[addr], Arc::new(config), seed, start))));
         id
     }
