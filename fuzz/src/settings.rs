@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ebbtide::proto::congestion::FixedWindow;
-use ebbtide::{Config, Congestion};
+use ebbtide::{Config, Congestion, Dialect};
 
 use super::script::Script;
 
@@ -82,7 +82,9 @@ pub(crate) fn wild(script: &mut Script<'_>) -> Config {
             .hardened_reset(script.flag())
             .verify_acks(script.flag());
     }
-    config.congestion(congestion(script))
+    config = config.congestion(congestion(script));
+    // From the other end, so that what comes next stays where it was in older inputs.
+    if script.last_byte() & 1 == 1 { config.dialect(Dialect::UtpPunch) } else { config }
 }
 
 fn congestion(script: &mut Script<'_>) -> Congestion {
