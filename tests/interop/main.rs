@@ -1,4 +1,4 @@
-//! Against the real thing: libutp and libtorrent, in both roles, over clean loopback and through a bad relay.
+//! Against the real thing: libutp, libtorrent and utp-punch, in both roles, over clean loopback and through a bad relay.
 //!
 //! A peer that is not installed (`tests/interop/peers/install.sh`) is skipped with a line on stderr, or fails the test
 //! where `EBBTIDE_REQUIRE_PEERS=1` is set. Everything stays on 127.0.0.1, on ports that the system chooses.
@@ -19,6 +19,8 @@ mod table;
 mod torrent;
 mod torrents;
 mod tshark;
+mod utp_punch;
+mod utp_punch_neighbour;
 
 /// One transfer at a time, so that throughput means something.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -34,6 +34,11 @@ impl Peer {
         Self::spawn("node", "libutp.js", args)
     }
 
+    /// utp-punch in node.
+    pub fn utp_punch(args: &[&str]) -> io::Result<Self> {
+        Self::spawn("node", "utp_punch.js", args)
+    }
+
     /// libtorrent in Python.
     pub fn libtorrent(args: &[&str]) -> io::Result<Self> {
         Self::spawn("python3", "libtorrent_peer.py", args)
@@ -100,6 +105,7 @@ fn folder() -> PathBuf {
 #[derive(Clone, Copy, Debug)]
 pub enum Need {
     Libutp,
+    UtpPunch,
     Libtorrent,
     Tshark,
 }
@@ -114,6 +120,10 @@ pub fn is_installed(need: Need) -> bool {
     let (found, how) = match need {
         Need::Libutp => (
             folder().join("node_modules/utp-native").exists() && runs("node", &["--version"]),
+            "run tests/interop/peers/install.sh; it needs node",
+        ),
+        Need::UtpPunch => (
+            folder().join("node_modules/utp-punch").exists() && runs("node", &["--version"]),
             "run tests/interop/peers/install.sh; it needs node",
         ),
         Need::Libtorrent => (
