@@ -364,8 +364,9 @@ impl Config {
     /// With [`Dialect::UtpPunch`] it gets along with utp-punch 1.0.1 for Node, and with nobody else. Whatever is set
     /// otherwise, it then does without [`extensions`](Self::extensions) (so without services, messages,
     /// [`punch`](crate::UtpSocket::punch) and migration) and without selective acknowledgements, acknowledges at once, has
-    /// at most 60 packets in flight, of 1,020 bytes unless [`mtu`](Self::mtu) says otherwise, and sends a keepalive every
-    /// 2 s unless there is to be none. Such a peer ends its own direction as soon as ours has ended.
+    /// at most 60 packets in flight, of 1,020 bytes unless [`mtu`](Self::mtu) says otherwise, waits no
+    /// longer than 1.6 s before a keepalive (unless there is to be none), and repeats what is not acknowledged after 100 ms
+    /// if the path is short. Such a peer ends its own direction as soon as ours has ended.
     #[must_use]
     pub const fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = dialect;

@@ -74,6 +74,9 @@ impl Endpoint {
         if self.entries.len() >= self.config.max_connections {
             return Err(CloseReason::TooManyConnections);
         }
+        if let Some(reason) = self.cannot_say(cell, dial) {
+            return Err(reason);
+        }
         if self.claim(now, cell, dial) {
             self.shared.count(|stats| stats.connected += 1);
             return Ok(());
@@ -105,6 +108,15 @@ impl Endpoint {
         self.mark_ready(key);
         self.shared.count(|stats| stats.connected += 1);
         Ok(())
+    }
+
+    /// Why this cannot be asked for without extensions: it would be taken for something else.
+    fn cannot_say(&self, cell: &Arc<Cell>, dial: &Dial) -> Option<CloseReason> {
+        match self.config.extensions {
+            true => None,
+            false if dial.service.is_some() => Some(CloseReason::NoService),
+            false => cell.lock().conn.has_messages().then_some(CloseReason::NoMessages),
+        }
     }
 
     /// Whether a connection may be started with this receive id: nobody has it, the peer has no use for its

@@ -1,7 +1,8 @@
 //! The dialect of utp-punch: two endpoints that speak it, and hand-made packets as the package writes them.
 
 use super::*;
-use crate::proto::endpoint::HoleHandle;
+use crate::proto::endpoint::{Dial, HoleHandle};
+use crate::proto::message::{ChannelConfig, MessageConfig, Mode};
 use crate::proto::punch::{PunchError, PunchReport};
 use crate::wire::Dialect;
 
@@ -100,6 +101,14 @@ fn what_it_cannot_say_in_this_dialect_it_does_not_promise() {
     let mut pair = Pair::new(dialect());
     let (ours, theirs) = pair.connect();
     assert!(!ours.peer_is_ebbtide() && !theirs.peer_is_ebbtide());
+    let dial = Dial { service: Some("files".parse().unwrap()), ..Dial::default() };
+    let service = pair.a.lease.dial(pair.b.addr, dial);
+    let channels = MessageConfig::new([ChannelConfig::new(Mode::Unreliable)]);
+    let messages = pair.a.lease.dial_messages(pair.b.addr, Dial::default(), &channels);
+    pair.settle();
+    assert_eq!(service.close_reason(), Some(CloseReason::NoService));
+    assert_eq!(messages.close_reason(), Some(CloseReason::NoMessages));
+    assert!(pair.b.incoming().is_none(), "nobody was called");
     let odd = pair.a.lease.connect(pair.b.addr, Some(ConnId::new(7)));
     pair.settle();
     assert_eq!(odd.close_reason(), Some(CloseReason::IdInUse));
