@@ -29,6 +29,7 @@ mod split;
 #[cfg(feature = "tokio")]
 mod stream;
 mod ticket;
+mod whereabouts;
 
 #[cfg(feature = "tokio")]
 pub use foreign::Foreign;

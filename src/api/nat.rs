@@ -2,16 +2,16 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::socket::UtpSocket;
-use crate::net::{FAR_AWAY, source_towards};
+use super::whereabouts;
 use crate::proto::endpoint::Surveying;
 use crate::proto::punch::NatReport;
 use crate::time::Instant;
-use crate::wire::{Candidate, CandidateKind};
+use crate::wire::Candidate;
 
 /// Where the socket is, as others see it.
 impl UtpSocket {
@@ -50,7 +50,7 @@ impl UtpSocket {
         if servers.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no server to ask"));
         }
-        let locals = self.sources(servers);
+        let locals = whereabouts::sources(self.local_addrs(), servers);
         let begun = tokio::time::Instant::now();
         let mut surveying = self.shared().survey(Instant::ZERO, servers);
         let report = loop {
@@ -87,27 +87,7 @@ impl UtpSocket {
     /// For peers behind the same public address; see [`NatReport::for_peer`].
     #[must_use]
     pub fn host_candidates(&self) -> Vec<Candidate> {
-        let sources = self.sources(&FAR_AWAY).into_iter().filter(|addr| is_of_use(addr.ip()));
-        sources.map(|addr| Candidate::new(CandidateKind::Host, addr)).collect()
-    }
-
-    /// The addresses that the socket's own datagrams to these servers carry when they leave.
-    fn sources(&self, servers: &[SocketAddr]) -> Vec<SocketAddr> {
-        let mut sources = Vec::new();
-        for local in self.local_addrs() {
-            if !local.ip().is_unspecified() {
-                sources.push(SocketAddr::new(local.ip().to_canonical(), local.port()));
-                continue;
-            }
-            // One that is bound to `[::]` mostly carries IPv4 too, and if not, nobody sees it in IPv4.
-            let reached = servers.iter().filter(|server| local.is_ipv6() || server.is_ipv4());
-            for ip in reached.filter_map(|server| source_towards(*server)) {
-                sources.push(SocketAddr::new(ip, local.port()));
-            }
-        }
-        sources.sort_unstable();
-        sources.dedup();
-        sources
+        whereabouts::host_candidates(self.local_addrs())
     }
 }
 
@@ -126,24 +106,12 @@ fn poll_survey(
     }
 }
 
-/// Whether an address means something beyond this machine and this cable.
-fn is_of_use(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            !ip.is_loopback() && !ip.is_link_local() && !ip.is_unspecified() && !ip.is_multicast()
-        }
-        IpAddr::V6(ip) => {
-            !ip.is_loopback() && !ip.is_unicast_link_local() && !ip.is_unspecified() && !ip.is_multicast()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
     use super::*;
-    use crate::wire::Mapping;
+    use crate::wire::{CandidateKind, Mapping};
     use crate::{Config, MemoryHub, StunError};
 
     fn addr(text: &str) -> SocketAddr {

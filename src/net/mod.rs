@@ -18,7 +18,6 @@ mod conditioned;
 mod counters;
 #[cfg(feature = "tokio")]
 mod driver;
-#[cfg(feature = "tokio")]
 mod host;
 mod memory;
 mod pump;
@@ -41,7 +40,6 @@ pub use udp::Udp;
 pub(crate) use clock::Clock;
 #[cfg(feature = "tokio")]
 pub(crate) use counters::IoCounters;
-#[cfg(feature = "tokio")]
 pub(crate) use host::{FAR_AWAY, source_towards};
 #[cfg(feature = "reactor")]
 pub(crate) use pump::Pump;

@@ -241,6 +241,29 @@ fn whoever_does_not_ask_for_events_makes_the_peer_wait_and_loses_nothing() {
 }
 
 #[test]
+fn a_crowd_that_comes_and_goes_takes_no_more_places_than_there_are() {
+    let config = Config::default().max_connections(8).idle_timeout(Some(Duration::from_secs(45)));
+    let mut world = World::with(Duration::ZERO, 2, &channels(), config);
+    // The server's program asks for nothing meanwhile.
+    let mut server = world.reactors.remove(0);
+    for _ in 0..100 {
+        let there = world.reactors[0].connect(addr(0), &channels()).unwrap();
+        for _ in 0..4 {
+            world.now = world.now + FRAME;
+            world.wire.set_now(world.now);
+            world.reactors[0].tick_at(world.now).unwrap();
+            server.tick_at(world.now).unwrap();
+        }
+        // Whether it was let in or not.
+        world.reactors[0].events().for_each(drop);
+        world.reactors[0].abort(there).unwrap();
+    }
+    let told: Vec<_> = server.events().collect();
+    assert_eq!((connected(&told).len(), disconnected(&told).len()), (8, 8), "{told:?}");
+    assert_eq!(server.peers().count(), 0);
+}
+
+#[test]
 fn a_closed_reactor_delivers_what_was_sent_and_then_says_so() {
     let mut world = World::new(DELAY, 2);
     let (there, here) = world.connect(1);

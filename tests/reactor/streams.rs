@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use ebbtide::reactor::{Event, PeerId};
-use ebbtide::{CloseReason, Config, NatReport, PunchPlan};
+use ebbtide::{CloseReason, Config, NatReport, PunchPlan, StunError};
 
 use crate::world::{ORDERED, World, addr, channels, connected, disconnected};
 
@@ -189,4 +189,34 @@ fn datagrams_of_another_protocol_share_the_port_once_somebody_wants_them() {
     world.tick();
     let sent = world.wire.take_sent();
     assert!(sent.iter().any(|sent| sent.to == addr(9) && sent.bytes == b"d1:rd2:id20:an answer"));
+}
+
+#[test]
+fn a_reactor_learns_from_another_one_where_it_is() {
+    let mut world = World::new(DELAY, 3);
+    world.reactors[0].serve_stun(true);
+    let asked = world.reactors[1].survey(&[addr(0)]);
+    world.until(|world| !world.told[1].is_empty());
+    let [Event::Surveyed { survey, outcome: Ok(report) }] = &world.told[1][..] else {
+        panic!("{:?}", world.told[1])
+    };
+    assert_eq!((*survey, report.blocked), (asked, false));
+    assert_eq!(report.public_v4.map(std::net::SocketAddr::V4), Some(addr(1)));
+    // And where nobody answers, nothing gets through.
+    world.reactors[1].survey(&[addr(2)]);
+    assert!(world.reactors[1].next_timeout().is_some());
+    world.told[1].clear();
+    world.until(|world| !world.told[1].is_empty());
+    let [Event::Surveyed { outcome: Ok(report), .. }] = &world.told[1][..] else {
+        panic!("{:?}", world.told[1])
+    };
+    assert!(report.blocked);
+    let six = world.reactors[1].survey(&["[2001:db8::1]:1".parse().unwrap()]);
+    world.told[1].clear();
+    world.until(|world| !world.told[1].is_empty());
+    let [Event::Surveyed { survey, outcome: Err(error) }] = &world.told[1][..] else {
+        panic!("{:?}", world.told[1])
+    };
+    assert_eq!((*survey, *error), (six, StunError::Unreachable));
+    assert_eq!(world.reactors[1].host_candidates()[0].addr, addr(1));
 }

@@ -26,6 +26,10 @@ fn echo(reactor: &mut Reactor, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// A reactor may be moved to the thread that ticks it.
+const fn moves_between_threads<T: Send>() {}
+const _: () = moves_between_threads::<Reactor>();
+
 fn reactor() -> Reactor {
     let mut reactor = Reactor::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     reactor.listen(&channels()).unwrap();

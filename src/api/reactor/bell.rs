@@ -16,6 +16,7 @@ use crate::storage::Key;
 pub(super) enum Owner {
     Peer(Key),
     Punch(Key),
+    Survey(Key),
 }
 
 /// The bells that have rung, in order. Each is in it at most once, so it is never longer than there are owners.

@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use crate::error::CloseReason;
 use crate::proto::message::Receipt;
-use crate::proto::punch::{PunchError, PunchReport};
+use crate::proto::punch::{NatReport, PunchError, PunchReport};
+use crate::proto::stun::StunError;
 use crate::storage::Key;
 
 /// One connection of a reactor: eight bytes. Goes stale when the connection is gone, and is never given to another one.
@@ -19,6 +20,16 @@ pub struct PeerId(pub(super) Key);
 /// One attempt to meet a peer. Goes stale with its outcome.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PunchId(pub(super) Key);
+
+/// One look at what is in front of a reactor. Goes stale with its outcome.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SurveyId(pub(super) Key);
+
+impl fmt::Debug for SurveyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SurveyId({:?})", self.0)
+    }
+}
 
 impl fmt::Debug for PeerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -105,6 +116,14 @@ pub enum Event {
         punch: PunchId,
         /// Why; there is a [report](PunchError::report) in it.
         error: PunchError,
+    },
+    /// It is known what is in front of this port, or why not: see [`Reactor::survey`](super::Reactor::survey).
+    Surveyed {
+        /// The question.
+        survey: SurveyId,
+        /// What is in front of it; an error if nobody has answered for another reason than silence, which means that UDP is
+        /// [blocked](NatReport::blocked).
+        outcome: Result<NatReport, StunError>,
     },
     /// A datagram that is not uTP has arrived: see [`Reactor::take_foreign`](super::Reactor::take_foreign).
     Foreign {

@@ -68,6 +68,7 @@ mod messages;
 mod peer;
 mod punch;
 mod stream;
+mod survey;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -78,11 +79,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 pub use self::error::{NoSuchPeer, SendError};
-pub use self::event::{Event, PeerId, PunchId};
+pub use self::event::{Event, PeerId, PunchId, SurveyId};
 
 use self::bell::{Bell, Owner, Rung};
 use self::peer::{Carries, News, Peer};
 use self::punch::Attempt;
+use self::survey::Inquiry;
 use crate::config::Config;
 use crate::net::{Datagrams, Pump, SystemSocket};
 use crate::proto::endpoint::{Handle, Incoming, Lease};
@@ -114,6 +116,7 @@ pub struct Reactor<S: Datagrams = SystemSocket> {
     more: bool,
     peers: Slab<Peer>,
     attempts: Slab<Attempt>,
+    inquiries: Slab<Inquiry>,
     /// Whom something has happened to.
     rung: Arc<Rung>,
     /// Those of them who are being asked. At most one place for each.
@@ -177,6 +180,7 @@ impl<S: Datagrams> Reactor<S> {
             more: false,
             peers: Slab::new(),
             attempts: Slab::new(),
+            inquiries: Slab::new(),
             rung: Arc::default(),
             asked: VecDeque::new(),
             doors: Doors::default(),
@@ -232,6 +236,7 @@ impl<S: Datagrams> Reactor<S> {
                 break;
             }
         }
+        self.inquiries.iter().for_each(|(_, inquiry)| inquiry.ring_if_due(self.now));
         Ok(())
     }
 
@@ -243,6 +248,7 @@ impl<S: Datagrams> Reactor<S> {
             return Some(Duration::ZERO);
         }
         let due = self.pump.next_timeout().map(|at| at.since(self.now));
+        let due = [due, self.next_survey()].into_iter().flatten().min();
         match self.pump.full_socket() {
             Some(_) => Some(due.map_or(FULL_SOCKET, |due| due.min(FULL_SOCKET))),
             None => due,
@@ -260,7 +266,8 @@ impl<S: Datagrams> Reactor<S> {
 /// Who is let in.
 impl<S: Datagrams> Reactor<S> {
     /// Lets in connections that carry messages on these channels, from now on; both ends need the same. Others are
-    /// refused, and without this, all. What is let in turns up as [`Event::Connected`].
+    /// refused, and without this, all. What is let in turns up as [`Event::Connected`]; nobody is let in while there are
+    /// [`Config::max_connections`] of which the end has not been told.
     ///
     /// # Errors
     /// A setting out of range.
@@ -286,7 +293,10 @@ impl<S: Datagrams> Reactor<S> {
     /// Answers those who wait to be let in.
     fn let_in(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
+        // Those that are over are still here until it is told, so a program that does not ask is soon left alone.
+        let places = self.lease.config().max_connections;
         while self.doors.are_open()
+            && self.peers.len() < places
             && let Poll::Ready(Some(incoming)) = self.lease.poll_incoming(&mut cx)
         {
             if let Some((handle, carries)) = self.doors.admit(incoming) {
@@ -334,6 +344,7 @@ impl<S: Datagrams> Reactor<S> {
             let event = match owner {
                 Owner::Peer(key) => self.news_of_peer(PeerId(key)),
                 Owner::Punch(key) => self.news_of_attempt(PunchId(key)),
+                Owner::Survey(key) => self.news_of_survey(SurveyId(key)),
             };
             if event.is_some() {
                 return event;
@@ -419,11 +430,6 @@ impl<S: Datagrams> Reactor<S> {
         let mut stats = self.lease.stats();
         self.pump.counters().fill(&mut stats);
         stats
-    }
-
-    /// Whether this port answers STUN Binding requests (at first it does not), so that others can ask it where they are.
-    pub fn serve_stun(&mut self, serve: bool) {
-        self.lease.serve_stun(serve);
     }
 
     /// Whether datagrams that are not uTP are told ([`Event::Foreign`]), or dropped and counted (as at first). At most
