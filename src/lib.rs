@@ -63,6 +63,7 @@
 //! | `reactor` | no | the face for loops that tick, without tokio |
 //! | `session` | no | packets and sessions over any byte stream |
 //! | `conditioner` | no | bad links on purpose: loss, delay, jitter, reordering, rate and more |
+//! | `serde` | no | values of your types as messages ([`message`]) |
 //! | `sim` | no | the network in a box; no promise of stability |
 //! | `cli` | no | the `ebbtide` program |
 //!

@@ -52,6 +52,8 @@
 
 #[cfg(feature = "tokio")]
 mod connection;
+#[cfg(feature = "serde")]
+mod typed;
 
 #[cfg(feature = "tokio")]
 pub use self::connection::MessageConnection;
@@ -59,3 +61,5 @@ pub use crate::proto::message::{
     ChannelConfig, ChannelStats, Fate, Message, MessageConfig, MessageConfigError, MessageId, MessageStats,
     Mode, Receipt, SendError,
 };
+#[cfg(feature = "serde")]
+pub use crate::proto::message::{Typed, TypedError};

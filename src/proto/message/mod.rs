@@ -26,6 +26,8 @@ mod outbox;
 mod partial;
 mod slots;
 mod stats;
+#[cfg(feature = "serde")]
+mod typed;
 
 #[cfg(test)]
 mod tests;
@@ -37,6 +39,8 @@ use bytes::Bytes;
 pub use config::{ChannelConfig, MessageConfig, MessageConfigError, Mode};
 pub use messages::Messages;
 pub use stats::{ChannelStats, MessageStats};
+#[cfg(feature = "serde")]
+pub use typed::{Typed, TypedError};
 
 /// A message that arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
