@@ -15,17 +15,22 @@ pub(crate) struct BadLine {
     doubles: u32,
     /// What the next draw depends on.
     state: AtomicU32,
-    turns: Arc<AtomicU64>,
+    /// How often the driver has looked for datagrams: at least once in every turn.
+    pub(crate) turns: Arc<AtomicU64>,
+    /// Datagrams that were lost here.
+    pub(crate) lost: Arc<AtomicU64>,
 }
 
 impl BadLine {
     pub(crate) fn new(socket: MemorySocket, loses: u32, doubles: u32) -> Self {
-        Self { socket, loses, doubles, state: AtomicU32::new(0x9E37_79B9), turns: Arc::default() }
-    }
-
-    /// How often the driver has looked for datagrams: at least once in every turn.
-    pub(crate) fn turns(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.turns)
+        Self {
+            socket,
+            loses,
+            doubles,
+            state: AtomicU32::new(0x9E37_79B9),
+            turns: Arc::default(),
+            lost: Arc::default(),
+        }
     }
 
     /// From 0 to 99, the same in every run (xorshift). Only the driver's thread draws.
@@ -47,6 +52,7 @@ impl Datagrams for BadLine {
 
     fn try_send(&self, peer: SocketAddr, batch: &Batch, skip: usize) -> io::Result<usize> {
         if self.draw() < self.loses {
+            self.lost.fetch_add(1, Relaxed);
             return Ok(1);
         }
         let taken = self.socket.try_send(peer, batch, skip)?;

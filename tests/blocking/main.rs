@@ -7,6 +7,7 @@ mod manners;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -208,7 +209,7 @@ fn r08_who_waits_costs_no_processor() {
     let hub = MemoryHub::new();
     let lines = ["10.0.0.1:9", "10.0.0.2:9"]
         .map(|addr| BadLine::new(hub.attach(addr.parse().unwrap()).unwrap(), 0, 0));
-    let [turns, _] = [&lines[0], &lines[1]].map(BadLine::turns);
+    let turns = Arc::clone(&lines[0].turns);
     let [client, server] = lines.map(|line| UtpSocket::over(line, Config::default()).unwrap());
     let listener = server.listen();
     let (mut calling, called) = thread::scope(|scope| {

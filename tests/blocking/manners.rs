@@ -214,5 +214,4 @@ fn messages_are_waited_for_as_long_as_one_likes() {
     let taking = thread::spawn(move || std::iter::from_fn(|| there.recv().unwrap()).count());
     here.close().unwrap();
     assert_eq!(taking.join().unwrap(), sent);
-    assert_eq!(here.send(3, "late").unwrap_err().kind(), ErrorKind::BrokenPipe);
 }

@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+#[path = "../blocking/bad_line.rs"]
+mod bad_line;
 mod kills;
+mod loss;
 mod reconnect;
 mod swaps;
 
