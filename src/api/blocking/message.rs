@@ -160,6 +160,12 @@ impl MessageConnection {
 
 /// The rest.
 impl MessageConnection {
+    /// As [`is_framed`](message::MessageConnection::is_framed) of tasks.
+    #[must_use]
+    pub fn is_framed(&self) -> bool {
+        self.inner.is_framed()
+    }
+
     /// The peer's address.
     ///
     /// # Errors

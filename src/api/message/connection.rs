@@ -128,6 +128,13 @@ impl MessageConnection {
         Self { handle }
     }
 
+    /// Whether messages go in frames of a stream, because the peer knows no others and
+    /// [`MessageConfig::fallback`] allows it: all of them are reliable and ordered then.
+    #[must_use]
+    pub fn is_framed(&self) -> bool {
+        self.handle.is_framed()
+    }
+
     /// The peer's address.
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
@@ -171,7 +178,8 @@ impl UtpSocket {
     ///
     /// # Errors
     /// As for [`connect`](Self::connect); [`Unsupported`](io::ErrorKind::Unsupported) with
-    /// [`CloseReason::NoMessages`] as source if the peer is not made of this crate or takes only streams;
+    /// [`CloseReason::NoMessages`] as source if the peer takes only streams or has other channels, or is not made of this
+    /// crate and no [fallback](MessageConfig::fallback) is allowed;
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a setting out of range.
     ///
     /// # Cancel safety

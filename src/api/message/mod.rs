@@ -46,6 +46,11 @@
 //! | [`ReliableOrdered`](Mode::ReliableOrdered) | comes again | as sent | chat, commands |
 //! | [`ReliableSequenced`](Mode::ReliableSequenced) | comes again unless there is something newer | nothing after something newer | settings |
 //!
+//! With a peer of another make there is no connection, unless [`MessageConfig::fallback`] allows messages to be framed in
+//! the byte stream: channel (1 byte), length (4, big endian), message, after a greeting of 9 bytes that looks like a
+//! message of 4 on channel 0 and holds [`MessageConfig::agreement`]. Programs of other makes can speak that easily. All
+//! messages are reliable and ordered then.
+//!
 //! A full queue makes [`send`](MessageConnection::send) wait and [`try_send`](MessageConnection::try_send) hand the
 //! message back; it never ends a connection. While a socket is being flooded with connection attempts, attempts with
 //! messages wait until that is over.

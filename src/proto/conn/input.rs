@@ -70,7 +70,7 @@ impl Connection {
         let said = self.negotiation.learn(packet.extensions).and_then(|(_, own)| own.messages);
         let first = self.first_number(&header);
         self.recv.start(first.prev());
-        if self.negotiation.must_be_read() && !self.peer_is_ebbtide() {
+        if self.negotiation.must_be_read() && !self.peer_is_ebbtide() && !self.will_do_without() {
             let reason = if self.has_messages() { CloseReason::NoMessages } else { CloseReason::NoService };
             return self.close_with_reset(reason);
         }

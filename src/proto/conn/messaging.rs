@@ -25,6 +25,8 @@ pub(super) struct Messaging {
     agreement: [u8; 4],
     /// The other end has said the same.
     agreed: bool,
+    /// What becomes of it if the peer knows no messages; a stream that carries frames.
+    fallback: Option<MessageConfig>,
     /// The application has ended our direction; the end follows the last message.
     finishing: bool,
     /// The largest window that the peer has had.
@@ -34,6 +36,13 @@ pub(super) struct Messaging {
     /// The payload of a packet before, and in its second version.
     before: Vec<u8>,
     again: Vec<u8>,
+}
+
+impl Messaging {
+    /// Whether the peer has yet to say what becomes of messages.
+    const fn is_undecided(&self) -> bool {
+        !self.agreed && self.fallback.is_some()
+    }
 }
 
 impl Connection {
@@ -46,6 +55,7 @@ impl Connection {
             messages: Messages::new(config),
             agreement: config.agreement(),
             agreed: self.role == super::Role::Acceptor,
+            fallback: config.falls_back().then(|| config.clone()),
             finishing: false,
             peer_window: 0,
             timer: None,
@@ -69,9 +79,25 @@ impl Connection {
     pub(super) fn on_agreement(&mut self, said: Option<[u8; 4]>) {
         let Some(messaging) = &mut self.messaging else { return };
         messaging.agreed = said == Some(messaging.agreement);
-        if !messaging.agreed {
-            self.close_with_reset(CloseReason::NoMessages);
+        if messaging.agreed {
+            return;
         }
+        match messaging.fallback.take() {
+            Some(config) if !self.peer_is_ebbtide() => {
+                let finishing = self.messaging.take().is_some_and(|messaging| messaging.finishing);
+                self.frame_messages(&config);
+                if finishing {
+                    self.finish_frames();
+                }
+            }
+            _ => self.close_with_reset(CloseReason::NoMessages),
+        }
+    }
+
+    /// Whether a peer that reads nothing of what the SYN says will do.
+    pub(super) fn will_do_without(&self) -> bool {
+        let falls_back = self.messaging.as_ref().is_some_and(|messaging| messaging.fallback.is_some());
+        falls_back && !self.negotiation.is_for_somebody()
     }
 }
 
@@ -85,7 +111,14 @@ impl Connection {
         if let Some(reason) = self.close_reason {
             return Err(MessageRefusal::Closed(reason, bytes));
         }
+        if self.is_framed() {
+            return self.send_framed(channel, bytes);
+        }
         match &mut self.messaging {
+            // Only the answer will tell what becomes of messages.
+            Some(messaging) if messaging.is_undecided() && !messaging.finishing => {
+                Err(MessageRefusal::NotTaken(SendError::Full(bytes)))
+            }
             Some(messaging) if !messaging.finishing => {
                 messaging.messages.send(channel, bytes).map_err(MessageRefusal::NotTaken)
             }
@@ -96,11 +129,18 @@ impl Connection {
     /// Whether that channel would take a message.
     #[must_use]
     pub fn can_send_message(&self, channel: u8) -> bool {
-        self.messaging.as_ref().is_some_and(|messaging| messaging.messages.can_send(channel))
+        match (&self.messaging, &self.framed) {
+            (Some(messaging), _) => !messaging.is_undecided() && messaging.messages.can_send(channel),
+            (None, Some(framed)) => framed.channel_stats(channel).is_some() && framed.has_room(),
+            (None, None) => false,
+        }
     }
 
     /// The next message that arrived.
     pub fn receive_message(&mut self) -> Option<Message> {
+        if self.is_framed() {
+            return self.receive_framed();
+        }
         let message = self.messaging.as_mut()?.messages.receive()?;
         if self.window_update_due() {
             self.acks.demand();
@@ -119,6 +159,9 @@ impl Connection {
 
     /// The next thing that became known about a message that was sent.
     pub fn next_receipt(&mut self) -> Option<Receipt> {
+        if let Some(framed) = &mut self.framed {
+            return framed.next_receipt();
+        }
         self.messaging.as_mut()?.messages.next_receipt()
     }
 
@@ -127,13 +170,18 @@ impl Connection {
         if let Some(messaging) = &mut self.messaging {
             messaging.messages.flush();
             self.wishes.service = true;
+        } else {
+            self.push();
         }
     }
 
     /// Numbers about messages; `None` for a stream.
     #[must_use]
     pub fn message_stats(&self) -> Option<MessageStats> {
-        let stats = self.messaging.as_ref()?.messages.stats();
+        let stats = match &self.messaging {
+            Some(messaging) => messaging.messages.stats(),
+            None => self.framed_stats()?,
+        };
         let round_trip = self.rtt.smoothed().unwrap_or_default().as_secs_f64().max(0.000_001);
         let bandwidth = f64::from(self.congestion.window()) / round_trip;
         let wait = stats.queue_bytes as f64 / bandwidth.max(1.0);
@@ -149,7 +197,10 @@ impl Connection {
     /// Numbers about one channel.
     #[must_use]
     pub fn channel_stats(&self, channel: u8) -> Option<ChannelStats> {
-        self.messaging.as_ref()?.messages.channel_stats(channel)
+        match &self.messaging {
+            Some(messaging) => messaging.messages.channel_stats(channel),
+            None => self.framed.as_ref()?.channel_stats(channel),
+        }
     }
 }
 
@@ -169,7 +220,8 @@ impl Connection {
     /// Bytes that wait to be sent for the first time.
     pub(super) fn unsent_bytes(&self) -> usize {
         let messages = self.messaging.as_ref().filter(|messaging| messaging.agreed);
-        self.send.unsent_bytes() + messages.map_or(0, |messaging| messaging.messages.unsent_bytes())
+        let framed = self.framed.as_ref().map_or(0, |framed| framed.unsent_bytes());
+        self.send.unsent_bytes() + framed + messages.map_or(0, |messaging| messaging.messages.unsent_bytes())
     }
 
     /// Has the next packet ready, if there is something to put into it: all that the sending half has not sent is then
@@ -195,7 +247,7 @@ impl Connection {
 
     /// Our direction ends after the last message. Returns whether there are messages at all.
     pub(super) fn finish_messages(&mut self) -> bool {
-        let Some(messaging) = &mut self.messaging else { return false };
+        let Some(messaging) = &mut self.messaging else { return self.finish_frames() };
         messaging.finishing = true;
         true
     }
@@ -231,6 +283,7 @@ impl Connection {
 
     /// An acknowledgement was applied; before it, everything up to `before` was acknowledged.
     pub(super) fn on_packets_acked(&mut self, before: SeqNr, ack: SeqNr, sack: Option<Sack<'_>>) {
+        self.on_frames_acked();
         let Some(messaging) = &mut self.messaging else { return };
         let first = self.send.last_acked().next();
         let advance = first.distance_from(before.next());
@@ -304,13 +357,17 @@ impl Connection {
 
     /// Bytes of memory that messages take.
     pub(super) fn message_memory(&self) -> usize {
-        self.messaging.as_ref().map_or(0, |messaging| messaging.messages.memory_bytes())
+        let framed = self.framed.as_ref().map_or(0, |framed| framed.memory_bytes());
+        self.messaging.as_ref().map_or(framed, |messaging| messaging.messages.memory_bytes())
     }
 
     /// The connection is over: what was not sent will not be.
     pub(super) fn abandon_messages(&mut self) {
         if let Some(messaging) = &mut self.messaging {
             messaging.messages.abandon();
+        }
+        if let Some(framed) = &mut self.framed {
+            framed.abandon();
         }
     }
 

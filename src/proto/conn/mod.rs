@@ -17,6 +17,7 @@ mod crossing;
 mod dialect;
 mod events;
 mod farewell;
+mod framing;
 mod honesty;
 mod input;
 mod messaging;
@@ -60,6 +61,7 @@ use self::timers::Timers;
 use self::window::{WindowTuner, WindowUpdates};
 use super::batch::Path;
 use super::congestion::{self, Controller, DelayMeter, Pacer, RttEstimator};
+use super::message::Framed;
 use super::recv::{AckPolicy, ReceiveBuffer};
 use super::send::SendBuffer;
 use crate::config::Config;
@@ -115,6 +117,8 @@ struct Wishes {
     detached: bool,
     /// Nobody reads any more.
     deaf: bool,
+    /// Our direction ends after the last frame.
+    finish_framed: bool,
     /// The endpoint closes, and waits for this connection.
     hurried: bool,
     /// Something was asked for that only the driver can do.
@@ -185,6 +189,8 @@ pub struct Connection {
 
     /// Instead of a stream.
     messaging: Option<Box<Messaging>>,
+    /// Messages in the stream, for a peer that knows no others.
+    framed: Option<Box<Framed>>,
 
     timers: Timers,
     due: Due,
@@ -325,6 +331,7 @@ impl Connection {
             persist_tries: 0,
             stalled_since: None,
             messaging: None,
+            framed: None,
             timers: Timers::default(),
             due: Due::default(),
             second_ack: None,

@@ -207,6 +207,11 @@ impl Negotiation {
         self.syn_len as usize
     }
 
+    /// Whether our SYN asks for more than a connection: only the right one will do.
+    pub(super) fn is_for_somebody(&self) -> bool {
+        self.hello().is_some_and(|hello| hello.service.is_some() || hello.session.is_some())
+    }
+
     /// Our SYN has been answered.
     pub(super) fn answered(&mut self) {
         match &mut self.kin {

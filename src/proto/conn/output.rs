@@ -142,6 +142,7 @@ impl Connection {
             return self.admit(now, segment, batch, false).then_some(segment);
         }
         self.stage(now);
+        self.pump_frames();
         let probing = self.due.probe;
         let segment = self.peek_new()?;
         if !self.admit(now, segment, batch, true) {

@@ -32,15 +32,24 @@ impl Incoming {
         self.syn().hello.and_then(|hello| hello.messages)
     }
 
-    /// Accepts it as a connection that carries messages.
+    /// Accepts it as a connection that carries messages; in frames if the initiator is not made of this crate, as far as
+    /// is known, and [`MessageConfig::fallback`] allows it.
     ///
     /// # Errors
     /// The initiator wants a stream, or has other channels. It is on offer still.
     pub fn accept_messages(self, config: &MessageConfig) -> Result<Handle, Box<Self>> {
-        if self.wants_messages() != Some(config.agreement()) {
-            return Err(Box::new(self));
+        match self.wants_messages() {
+            Some(channels) if channels == config.agreement() => {
+                Ok(self.accept_with(|conn| conn.use_messages(config)))
+            }
+            None if config.falls_back() && self.syn().hello.is_none() => {
+                // Perhaps it exists already: what it has received meanwhile is in its stream.
+                let handle = self.accept();
+                handle.with(|inner, _| inner.conn.frame_messages(config));
+                Ok(handle)
+            }
+            _ => Err(Box::new(self)),
         }
-        Ok(self.accept_with(|conn| conn.use_messages(config)))
     }
 }
 
@@ -113,6 +122,12 @@ impl Handle {
             (None, Some(reason)) => Poll::Ready(Err(reason)),
             (None, None) => Poll::Pending,
         })
+    }
+
+    /// Whether messages go in frames of a stream, because the peer knows no others. Known once the handshake is over.
+    #[must_use]
+    pub fn is_framed(&self) -> bool {
+        self.with(|inner, _| inner.conn.is_framed())
     }
 
     /// Whether that channel would take a message.

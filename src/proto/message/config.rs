@@ -108,6 +108,7 @@ pub struct MessageConfig {
     pub(super) assembly_messages: u16,
     pub(super) assembly_age: Duration,
     pub(super) coalesce: Duration,
+    pub(super) fallback: bool,
 }
 
 impl Default for MessageConfig {
@@ -130,6 +131,7 @@ impl MessageConfig {
             assembly_messages: 512,
             assembly_age: Duration::from_secs(10),
             coalesce: Duration::ZERO,
+            fallback: false,
         }
     }
 
@@ -168,6 +170,27 @@ impl MessageConfig {
     pub const fn coalesce(mut self, delay: Duration) -> Self {
         self.coalesce = delay;
         self
+    }
+
+    /// Whether a peer that knows no messages, be it of another make or with
+    /// [`Config::extensions`](crate::Config::extensions) switched off, gets them framed in the byte stream (default no:
+    /// there is no connection then).
+    ///
+    /// Whatever a channel promises, its messages are then reliable and ordered, and wait for each other across channels:
+    /// the promises are kept, and what was to be gained by promising less is not. Priorities, weights, budgets, queue
+    /// limits, times to live and the limits on assembly are without effect: a message is taken once the one before it is
+    /// in the send buffer. A receipt means that the peer has acknowledged the bytes. Nothing can be sent before the
+    /// handshake is over.
+    #[must_use]
+    pub const fn fallback(mut self, allowed: bool) -> Self {
+        self.fallback = allowed;
+        self
+    }
+
+    /// Whether messages may be [framed](Self::fallback).
+    #[must_use]
+    pub const fn falls_back(&self) -> bool {
+        self.fallback
     }
 
     /// Checks every field against its range.

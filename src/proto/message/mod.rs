@@ -19,6 +19,7 @@
 mod budget;
 mod config;
 mod frame;
+mod framed;
 mod inbox;
 mod messages;
 mod order;
@@ -37,6 +38,7 @@ use std::fmt;
 use bytes::Bytes;
 
 pub use config::{ChannelConfig, MessageConfig, MessageConfigError, Mode};
+pub use framed::{Framed, Taken};
 pub use messages::Messages;
 pub use stats::{ChannelStats, MessageStats};
 #[cfg(feature = "serde")]
