@@ -57,7 +57,7 @@
 
 #[cfg(feature = "tokio")]
 mod connection;
-#[cfg(feature = "serde")]
+#[cfg(all(feature = "serde", feature = "tokio"))]
 mod typed;
 
 #[cfg(feature = "tokio")]

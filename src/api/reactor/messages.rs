@@ -67,6 +67,14 @@ impl<S: Datagrams> Reactor<S> {
         self.peers.get(peer.0).is_some_and(|peer| peer.handle.can_send_message(channel))
     }
 
+    /// Whether messages go in frames of a stream, because the peer knows no others and
+    /// [`MessageConfig::fallback`](crate::message::MessageConfig::fallback) allows it: all of them are reliable and
+    /// ordered then. False for a connection that is gone, or that has none.
+    #[must_use]
+    pub fn is_framed(&self, peer: PeerId) -> bool {
+        self.peers.get(peer.0).is_some_and(|peer| peer.handle.is_framed())
+    }
+
     /// Numbers about the messages of a connection; `None` if it is gone, or a stream.
     #[must_use]
     pub fn message_stats(&self, peer: PeerId) -> Option<MessageStats> {

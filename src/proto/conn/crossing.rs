@@ -40,6 +40,8 @@ impl Connection {
         self.last_sent = now;
         self.negotiation = super::Negotiation::default();
         self.answer(now, syn);
+        // The answer is ours to give now: what the peer wants of messages stands in its SYN.
+        self.on_agreement(syn.hello.and_then(|hello| hello.messages));
         if let Some(token) = issued {
             self.negotiation.issue(token);
         }

@@ -19,6 +19,7 @@ mod d_reset;
 mod d_reset_more;
 mod d_time_wait;
 mod departures;
+mod framed;
 mod quiet;
 mod t_honesty;
 mod t_honesty_when;
