@@ -94,6 +94,12 @@ impl Connection {
         }
     }
 
+    /// Whether there is no connection unless the peer reads what the SYN says about messages.
+    #[must_use]
+    pub fn needs_agreement(&self) -> bool {
+        self.messaging.as_ref().is_some_and(|messaging| messaging.fallback.is_none())
+    }
+
     /// Whether a peer that reads nothing of what the SYN says will do.
     pub(super) fn will_do_without(&self) -> bool {
         let falls_back = self.messaging.as_ref().is_some_and(|messaging| messaging.fallback.is_some());

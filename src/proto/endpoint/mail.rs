@@ -115,7 +115,7 @@ impl Endpoint {
         match self.config.extensions {
             true => None,
             false if dial.service.is_some() => Some(CloseReason::NoService),
-            false => cell.lock().conn.has_messages().then_some(CloseReason::NoMessages),
+            false => cell.lock().conn.needs_agreement().then_some(CloseReason::NoMessages),
         }
     }
 
