@@ -280,10 +280,43 @@ mod tests {
             field(MessageConfig::new(vec![ChannelConfig::new(Mode::Unreliable); 257])),
             Err("channels")
         );
-        assert_eq!(field(MessageConfig::default().max_message(0)), Err("max_message"));
-        assert_eq!(field(MessageConfig::default().coalesce(Duration::from_secs(2))), Err("coalesce"));
-        let starving = ChannelConfig::new(Mode::Unreliable).budget(Some(99));
-        assert_eq!(field(MessageConfig::new([starving])), Err("budget"));
+        let millis = Duration::from_millis;
+        let one = |change: fn(ChannelConfig) -> ChannelConfig| {
+            field(MessageConfig::new([change(ChannelConfig::new(Mode::Unreliable))]))
+        };
+        let all = |change: fn(MessageConfig) -> MessageConfig| field(change(MessageConfig::default()));
+        assert_eq!(field(MessageConfig::new(vec![ChannelConfig::new(Mode::Unreliable); 256])), Ok(()));
+        assert_eq!((one(|c| c.weight(0)), one(|c| c.weight(1))), (Err("weight"), Ok(())));
+        assert_eq!(
+            (one(|c| c.queue_bytes(1023)), one(|c| c.queue_bytes(1024))),
+            (Err("queue_bytes"), Ok(()))
+        );
+        let most = 256 << 20;
+        assert_eq!(
+            field(MessageConfig::new([ChannelConfig::new(Mode::Unreliable).queue_bytes(most)])),
+            Ok(())
+        );
+        assert_eq!(one(|c| c.queue_bytes((256 << 20) + 1)), Err("queue_bytes"));
+        assert_eq!((one(|c| c.budget(Some(99))), one(|c| c.budget(Some(100)))), (Err("budget"), Ok(())));
+        assert_eq!((all(|c| c.budget(Some(99))), all(|c| c.budget(Some(100)))), (Err("budget"), Ok(())));
+        assert_eq!((all(|c| c.max_message(0)), all(|c| c.max_message(1))), (Err("max_message"), Ok(())));
+        assert_eq!(all(|c| c.max_message(16 << 20)), Ok(()));
+        assert_eq!(all(|c| c.max_message((16 << 20) + 1)), Err("max_message"));
+        assert_eq!(all(|c| c.assembly_messages(0)), Err("assembly_messages"));
+        assert_eq!((all(|c| c.assembly_messages(1)), all(|c| c.assembly_messages(4096))), (Ok(()), Ok(())));
+        assert_eq!(all(|c| c.assembly_messages(4097)), Err("assembly_messages"));
+        let age = |age| field(MessageConfig::default().assembly_age(age));
+        assert_eq!((age(millis(9)), age(millis(10))), (Err("assembly_age"), Ok(())));
+        assert_eq!((age(millis(600_000)), age(millis(600_001))), (Ok(()), Err("assembly_age")));
+        let coalesce = |delay| field(MessageConfig::default().coalesce(delay));
+        assert_eq!((coalesce(millis(1000)), coalesce(millis(1001))), (Ok(()), Err("coalesce")));
+        let error = MessageConfig::default().max_message(0).validate().unwrap_err();
+        assert_eq!(error.to_string(), "max_message has to be 1 byte to 16 MiB");
+    }
+
+    #[test]
+    fn a_window_has_room_for_two_of_the_longest_messages_and_what_it_costs_to_keep_them() {
+        assert_eq!(MessageConfig::default().max_message(8000).window_needed(), 18_000);
     }
 
     #[test]

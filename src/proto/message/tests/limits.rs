@@ -152,3 +152,61 @@ fn an_idle_channel_costs_less_than_256_bytes() {
     let each = (memory(256) - memory(16)) / 240;
     assert!(each <= 256, "{each} bytes");
 }
+
+#[test]
+fn once_nothing_more_will_be_sent_nothing_waits_and_nothing_more_is_known() {
+    let mut messages = Messages::new(&MessageConfig::default().max_message(5000));
+    for len in [10, 5000, 5000] {
+        messages.send(2, vec![1; len].into()).unwrap();
+    }
+    assert!(messages.stage(Instant::ZERO, ROOM).is_some());
+    messages.on_numbered();
+    assert!(messages.stage(Instant::ZERO, ROOM).is_some());
+    messages.accept(Instant::ZERO, &fragment(Mode::Unreliable, 0, 0, 0, 5001));
+    assert!(messages.unsent_bytes() > 5000 && messages.memory_bytes() > 5000);
+    messages.abandon();
+    assert_eq!(messages.unsent_bytes(), 0);
+    assert_eq!(messages.ready_at(ROOM), None);
+    assert_eq!(messages.stage(Instant::ZERO, ROOM), None);
+    messages.on_acknowledged(1);
+    assert_eq!(messages.next_receipt(), None);
+    assert_eq!(messages.channel_stats(2).map(|stats| stats.queue_bytes), Some(0));
+}
+
+#[test]
+fn what_nobody_will_take_counts_no_more_and_what_comes_in_part_ages_all_the_same() {
+    let config = MessageConfig::default().assembly_age(Duration::from_secs(2));
+    let mut messages = Messages::new(&config);
+    let packets = [whole(Mode::Unreliable, 0, 0, &[1; 500]), fragment(Mode::Unreliable, 0, 1, 0, 9)];
+    assert_eq!(feed(&mut messages, LIMIT, packets.into_iter()), 0);
+    assert!(messages.has_messages() && messages.held_bytes() > 500);
+    messages.discard();
+    assert!(!messages.has_messages() && messages.receive().is_none());
+    assert!((1..500).contains(&messages.held_bytes()));
+    let at = Instant::ZERO + Duration::from_secs(2);
+    assert_eq!(messages.next_expiry(), Some(at));
+    messages.expire(at);
+    assert_eq!((messages.held_bytes(), messages.next_expiry()), (0, None));
+    assert_eq!(messages.stats().unassembled, 1);
+}
+
+#[test]
+fn a_message_that_is_not_taken_comes_back_with_the_reason() {
+    let channel = ChannelConfig::new(Mode::ReliableOrdered).queue_bytes(1024);
+    let mut messages = Messages::new(&MessageConfig::new([channel]).max_message(2000));
+    let mut refused = |channel, len: usize| {
+        let error = messages.send(channel, vec![7; len].into()).unwrap_err();
+        let reason = error.to_string();
+        assert_eq!(error.into_bytes(), vec![7; len]);
+        reason
+    };
+    assert_eq!(refused(1, 3), "there is no such channel");
+    assert_eq!(refused(0, 2001), "the message is too long");
+    messages.send(0, vec![7; 2000].into()).unwrap();
+    let error = messages.send(0, "more".into()).unwrap_err();
+    assert_eq!(
+        (error.to_string(), error.into_bytes()),
+        ("the channel's queue is full".into(), "more".into())
+    );
+    assert!(!messages.can_send(0) && !messages.can_send(1));
+}
