@@ -100,7 +100,7 @@ fn failures(tally: &Tally, is_right: impl Fn(&Outcome) -> bool) -> Vec<String> {
 
 #[test]
 fn every_pair_meets_in_a_room_but_two_symmetric_ones_which_are_told_so() {
-    let pairs = Pair::all();
+    let pairs = Pair::chosen();
     let seeds = number("SEEDS").unwrap_or(SEEDS);
     let tallies = run_all(&pairs, seeds, |pair, seed| attempt(pair.setting(seed, 0.02)));
     print(&pairs, &tallies);
@@ -121,9 +121,9 @@ fn every_pair_meets_in_a_room_but_two_symmetric_ones_which_are_told_so() {
             true => failures(tally, |outcome| hopeless(outcome) || unreached(outcome)),
             false => failures(tally, |outcome| outcome.is_ok() || unreached(outcome)),
         };
-        // Where the word that both are ready gets lost, one side goes ahead without it, and whoever is behind a box that
-        // takes what comes too early is moved by that: up to three worlds in a thousand.
-        let share = if pair.is_search() { 100 } else { 200 };
+        // Where what the server says gets lost three times in a row, one side goes ahead without the other, and whoever
+        // is behind a box that takes what comes too early is moved by that.
+        let share = if pair.is_search() { 100 } else { 1000 };
         let may_miss = tally.worlds() / share;
         assert!(wrong.len() <= may_miss, "{}: {}", pair.name(), wrong.join("\n"));
     }

@@ -26,6 +26,16 @@ impl Pair {
         pairs.map(|(one, two)| Self(kinds[one], kinds[two])).collect()
     }
 
+    /// All, or the one that is asked for.
+    pub(crate) fn chosen() -> Vec<Self> {
+        let mut pairs = Self::all();
+        if let Ok(chosen) = env::var("PAIR") {
+            pairs.retain(|pair| pair.name() == chosen);
+            assert!(!pairs.is_empty(), "there is no pair {chosen}");
+        }
+        pairs
+    }
+
     pub(crate) fn name(self) -> String {
         format!("{},{}", self.0, self.1)
     }
@@ -212,12 +222,7 @@ pub(crate) fn print(pairs: &[Pair], tallies: &[Tally]) {
 
 #[test]
 fn every_pair_of_boxes_meets_but_two_symmetric_ones_which_are_told_so() {
-    let chosen = env::var("PAIR").ok();
-    let mut pairs = Pair::all();
-    if let Some(chosen) = &chosen {
-        pairs.retain(|pair| pair.name() == *chosen);
-        assert!(!pairs.is_empty(), "there is no pair {chosen}");
-    }
+    let pairs = Pair::chosen();
     if let (Some(seed), [pair]) = (number("SEED"), &pairs[..]) {
         return replay(*pair, seed);
     }

@@ -67,8 +67,11 @@ use super::batch::{Path, SocketId};
 use crate::time::Instant;
 use crate::wire::{Session, Token, Txn};
 
-/// Ours: how long the word that both are ready is waited for, beside two round trips to whoever says it.
-const GO_WAIT: Duration = Duration::from_millis(500);
+/// Ours: how long the word that both are ready is waited for, beside two round trips to whoever says it: long enough for
+/// a stream to repeat twice what got lost. Whoever begins alone may come before the peer has opened its NAT, which then
+/// moves the peer to a port that nobody knows. The peer's own first probe ends the wait as well, so a word that only one
+/// of the two has heard costs nothing.
+const GO_WAIT: Duration = Duration::from_millis(3000);
 
 /// Ours: when it is tried once more, after the full probes began.
 const AGAIN: Duration = Duration::from_secs(6);

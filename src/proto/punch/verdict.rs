@@ -14,8 +14,9 @@ const BOTH_HARD: Duration = Duration::from_millis(2800);
 /// Ours: a side that hears nobody by UDP is given that long.
 const BLOCKED: Duration = Duration::from_millis(4500);
 
-/// Ours: both sides were there, nothing hard is between them, and yet not one packet came in that time.
-const SILENT: Duration = Duration::from_millis(4800);
+/// Ours: both sides were there, nothing hard is between them, and yet not one packet came in that time since everything
+/// is probed. The word to begin may have come late.
+const SILENT: Duration = Duration::from_millis(4600);
 
 /// Ours: a connection that has begun to open is not cut off by the deadline.
 const GRACE: Duration = Duration::from_secs(2);
@@ -49,8 +50,11 @@ impl Punch {
             (if certain { BOTH_HARD } else { self.plan.deadline }, Verdict::BothSymmetric)
         } else if self.vanilla {
             (self.plan.deadline, Verdict::Vanilla)
-        } else if self.gone && !any_hard {
-            (SILENT, Verdict::UdpBlocked)
+        } else if let Some(went) = self.went()
+            && self.gone
+            && !any_hard
+        {
+            (went.since(self.began) + SILENT, Verdict::UdpBlocked)
         } else {
             (self.plan.deadline, Verdict::Timeout)
         };

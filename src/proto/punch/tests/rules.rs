@@ -83,11 +83,11 @@ fn openers_go_first_and_die_on_the_way_and_then_ready_is_told() {
 }
 
 #[test]
-fn without_the_word_full_probes_begin_after_half_a_second_and_two_round_trips() {
+fn without_the_word_full_probes_begin_after_three_seconds_and_two_round_trips() {
     let mut punch = punch(0, |_| {}).unwrap();
-    let all = sent(&mut punch, at(600));
+    let all = sent(&mut punch, at(3100));
     let first = all.iter().find(|(_, _, ttl, _)| ttl.is_none()).unwrap();
-    assert_eq!(first.0, at(580));
+    assert_eq!(first.0, at(3080));
 }
 
 #[test]

@@ -43,9 +43,10 @@ pub struct ServerConfig {
     pub idle: Duration,
     /// How long somebody may take to agree to meet somebody (default 30 s).
     pub invitation: Duration,
-    /// How long two may take to say that their first packets are out (default 2 s).
+    /// How long two may take to say that their first packets are out (default 4 s).
     pub ready: Duration,
-    /// How long the second one may take after the first one (default 1 s); then both begin.
+    /// How long the second one may take after the first one (default 3 s: what it is told, or says, may get lost twice);
+    /// then both begin.
     pub second: Duration,
     /// How long two may take to meet (default 15 s).
     pub deadline: Duration,
@@ -79,8 +80,8 @@ impl Default for ServerConfig {
             hello: secs(5),
             idle: secs(60),
             invitation: secs(30),
-            ready: secs(2),
-            second: secs(1),
+            ready: secs(4),
+            second: secs(3),
             deadline: secs(15),
             rounds: 4,
             mixed_scopes: false,

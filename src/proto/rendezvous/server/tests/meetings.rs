@@ -36,13 +36,13 @@ fn two_are_told_of_each_other_and_go_together() {
 }
 
 #[test]
-fn who_waits_for_a_second_alone_goes_alone() {
+fn who_waits_for_three_seconds_alone_goes_alone() {
     let mut hall = Hall::new();
     let ([one, other], connects) = hall.connected("192.0.2.1:4000", "203.0.113.1:5000");
     let session = connects[0].session;
-    hall.pass(Duration::from_millis(1900), &[]);
+    hall.pass(Duration::from_millis(3900), &[]);
     hall.say(one, &ready(session, 0));
-    hall.pass(Duration::from_millis(990), &[]);
+    hall.pass(Duration::from_millis(2990), &[]);
     assert_eq!((hall.hear(one), hall.hear(other)), (vec![], vec![]));
     hall.pass(Duration::from_millis(20), &[]);
     for who in [one, other] {
@@ -57,7 +57,7 @@ fn who_waits_for_a_second_alone_goes_alone() {
 fn who_is_ready_only_after_the_window_goes_at_once() {
     let mut hall = Hall::new();
     let ([one, other], connects) = hall.connected("192.0.2.1:4000", "203.0.113.1:5000");
-    hall.pass(Duration::from_millis(2100), &[]);
+    hall.pass(Duration::from_millis(4100), &[]);
     hall.say(one, &ready(connects[0].session, 0));
     assert!(matches!(hall.hear(one)[..], [Message::Go(_)]));
     assert!(matches!(hall.hear(other)[..], [Message::Go(_)]));
