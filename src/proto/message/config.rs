@@ -310,8 +310,8 @@ mod tests {
         assert_eq!((age(millis(600_000)), age(millis(600_001))), (Ok(()), Err("assembly_age")));
         let coalesce = |delay| field(MessageConfig::default().coalesce(delay));
         assert_eq!((coalesce(millis(1000)), coalesce(millis(1001))), (Ok(()), Err("coalesce")));
-        let error = MessageConfig::default().max_message(0).validate().unwrap_err();
-        assert_eq!(error.to_string(), "max_message has to be 1 byte to 16 MiB");
+        let words = MessageConfig::default().max_message(0).validate().map_err(|error| error.to_string());
+        assert_eq!(words, Err("max_message has to be 1 byte to 16 MiB".to_owned()));
     }
 
     #[test]
