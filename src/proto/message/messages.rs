@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 
+use super::composition::Composition;
 use super::config::MessageConfig;
 use super::frame::RECEIPT;
 use super::inbox::Inbox;
-use super::outbox::{Composition, Outbox};
+use super::outbox::Outbox;
 use super::slots::Slots;
 use super::{ChannelStats, Message, MessageId, MessageStats, Receipt, SendError};
 use crate::time::Instant;

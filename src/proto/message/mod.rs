@@ -17,6 +17,7 @@
 //! Pure: no socket, no clock; time is an argument. Knows frames and channels, and nothing of windows or timers.
 
 mod budget;
+mod composition;
 mod config;
 mod frame;
 mod framed;

@@ -9,12 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::budget::Budget;
+use super::composition::Composition;
 use super::config::{ChannelConfig, MessageConfig};
 use super::frame::{self, FRAGMENT_HEAD, Verdict, Writer};
 use super::inbox::Told;
-use super::partial::Key;
-use super::slots::{Ledger, Record, What};
-use super::{Fate, MessageId, Mode, Receipt, SendError};
+use super::slots::{Ledger, What};
+use super::{Fate, MessageId, Receipt, SendError};
 use crate::time::Instant;
 
 #[derive(Debug)]
@@ -409,37 +409,6 @@ impl Ledger for Outbox {
             }
         }
         self.settle(Receipt { channel: index, id, fate: Fate::Lost });
-    }
-}
-
-/// A packet that is being made.
-#[derive(Debug, Default)]
-pub(super) struct Composition {
-    pub(super) bytes: Vec<u8>,
-    /// What is in it.
-    pub(super) records: Vec<Record>,
-}
-
-impl Composition {
-    /// Adds what is to be said about the peer's messages.
-    pub(super) fn add_verdict(&mut self, mode: Mode, (channel, number): Key, verdict: Verdict) {
-        let from = self.bytes.len();
-        Writer { out: &mut self.bytes }.receipt(mode, channel, number, verdict);
-        self.note(MessageId(u64::MAX), (mode, channel, number), What::Receipt, from);
-    }
-
-    fn note(&mut self, id: MessageId, (mode, channel, number): (Mode, u8, u32), what: What, from: usize) {
-        let place = (from as u16, self.bytes.len() as u16);
-        self.records.push(Record { id, number, mode, channel, what, place });
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.bytes.clear();
-        self.records.clear();
-    }
-
-    pub(super) fn memory_bytes(&self) -> usize {
-        self.bytes.capacity() + self.records.capacity() * size_of::<Record>()
     }
 }
 
