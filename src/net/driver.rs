@@ -1,7 +1,7 @@
 //! The driver: one task that takes turns with an endpoint and its sockets, and sleeps in between.
 //!
 //! ```text
-//!   turn (see `pump.rs`); then: more to do? let others run, then again
+//!   turn (see `pump.rs`); then: more to do, or somebody heard from? let others run, then again
 //!                               else wait for: datagrams · room to send · time · mail
 //! ```
 
@@ -79,11 +79,13 @@ impl<S: PollDatagrams> Driver<S> {
     fn poll(&mut self, cx: &mut Context<'_>, alarm: &mut Alarm) -> Poll<io::Result<()>> {
         for _ in 0..TURNS_MAX {
             let clock = self.clock;
+            let before = self.pump.heard();
             let more = self.pump.turn(|| clock.now())?;
             if !more && self.pump.is_drained() {
                 return Poll::Ready(Ok(()));
             }
-            if more {
+            // Whoever was woken goes first: what they answer leaves before anything is prepared for a wait.
+            if more || self.pump.heard() > before {
                 break;
             }
             if self.poll_idle(cx, alarm)?.is_pending() {

@@ -57,7 +57,19 @@ impl Udp {
 impl Datagrams for Udp {
     fn try_recv(&self, buffers: &mut [IoSliceMut<'_>], runs: &mut [Run]) -> io::Result<usize> {
         let socket = SockRef::from(&self.socket);
-        self.socket.try_io(Interest::READABLE, || self.offload.recv(&socket, buffers, runs))
+        let most = buffers.len().min(RECEIVE_BUFFERS);
+        let mut last = None;
+        let outcome = self.socket.try_io(Interest::READABLE, || {
+            let filled = self.offload.recv(&socket, buffers, runs)?;
+            if filled == most {
+                return Ok(filled);
+            }
+            // The system had no more. What comes from now on is announced anew, so there is no need for another call
+            // that finds nothing, with those who wait for what was received waiting for that too.
+            last = Some(filled);
+            Err(io::ErrorKind::WouldBlock.into())
+        });
+        last.map_or(outcome, Ok)
     }
 
     fn try_send(&self, peer: SocketAddr, batch: &Batch, skip: usize) -> io::Result<usize> {

@@ -139,6 +139,12 @@ impl<S: Datagrams> Pump<S> {
         self.endpoint.shut_down(CloseReason::EndpointClosed);
     }
 
+    /// Datagrams received so far.
+    #[cfg(feature = "tokio")]
+    pub(crate) const fn heard(&self) -> u64 {
+        self.counts.datagrams_received
+    }
+
     /// The sockets that are open, by their numbers.
     pub(crate) fn sockets(&self) -> impl Iterator<Item = (SocketId, &S)> {
         let places = self.sockets.iter().enumerate();
