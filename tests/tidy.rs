@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// Where Rust code of the repository lives.
 const ROOTS: &[&str] = &["src", "tests", "examples", "benches", "fuzz/fuzz_targets", "fuzz/src"];
+/// What builds leave in them.
+const BUILT: &str = "target";
 const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 70;
 
@@ -130,6 +132,9 @@ fn sources() -> Vec<Source> {
         let Ok(entries) = fs::read_dir(&folder) else { continue };
         for entry in entries {
             let path = entry.expect("a readable folder").path();
+            if path.is_dir() && path.ends_with(BUILT) {
+                continue;
+            }
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {

@@ -8,9 +8,9 @@
 
 #![expect(unreachable_pub, reason = "modules that benches/rivals has too")]
 
+mod kernel;
 mod measure;
 mod ours;
-mod tcp;
 
 use std::alloc::System;
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn main() {
     ];
     let mut ways = [const { Vec::new() }; 3];
     let mut allocations = [const { Vec::new() }; 3];
-    let (mut ours, mut tcp) = (Vec::<Duration>::new(), Vec::<Duration>::new());
+    let [mut ours, mut tcp, mut udp] = [const { Vec::<Duration>::new() }; 3];
     for _ in 0..measure::ROUNDS {
         for (index, (_, channel)) in kinds.iter().enumerate() {
             let region = Region::new(COUNTED);
@@ -40,13 +40,17 @@ fn main() {
             allocations[index].push(each);
         }
         ours.extend(ours::echo());
-        tcp.extend(tcp::echo());
+        tcp.extend(kernel::tcp_echo());
+        udp.extend(kernel::udp_echo());
     }
     for (index, (name, _)) in kinds.iter().enumerate() {
         measure::report(name, &ways[index]);
         let each = measure::median(allocations[index].iter().copied());
         println!("{:<34} {each:.2} allocations each, at both ends, with the one for the message", "");
     }
-    let ratio = measure::report_echo("ebbtide", &mut ours) / measure::report_echo("TCP", &mut tcp);
-    println!("{:<34} p50 is {ratio:.2} times that of TCP", "");
+    let tcp = measure::report_echo("TCP, echo", &mut tcp);
+    for (name, samples) in [("UDP, echo", &mut udp), ("ebbtide, echo", &mut ours)] {
+        let ratio = measure::report_echo(name, samples) / tcp;
+        println!("{:<34} p50 is {ratio:.2} times that of TCP", "");
+    }
 }

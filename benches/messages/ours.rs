@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ebbtide::UtpSocket;
 use ebbtide::message::{MessageConfig, MessageConnection};
-use tokio::runtime::Runtime;
 
 use crate::measure::{COUNT, ECHO_WARM, ECHOES, LEN, OneWay, WARM, Watch, message, number_of};
 
@@ -22,8 +21,10 @@ fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+/// Runs a task as applications have them, beside the one that drives the socket.
+fn run<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(runtime.spawn(task)).expect("a task that ends")
 }
 
 async fn connect(to: SocketAddr) -> (UtpSocket, MessageConnection) {
@@ -43,9 +44,9 @@ async fn accept(tell: mpsc::Sender<SocketAddr>) -> (UtpSocket, MessageConnection
 /// Messages on a channel, from one thread to another.
 pub fn one_way(channel: u8) -> OneWay {
     let (tell, hear) = mpsc::channel();
-    let receiver = thread::spawn(move || runtime().block_on(receive(tell, channel)));
+    let receiver = thread::spawn(move || run(receive(tell, channel)));
     let to = hear.recv().expect("an address");
-    let sender = thread::spawn(move || runtime().block_on(send(to, channel)));
+    let sender = thread::spawn(move || run(send(to, channel)));
     let (sender_cpu, overhead) = sender.join().expect("the sender");
     OneWay { sender_cpu, overhead: Some(overhead), ..receiver.join().expect("the receiver") }
 }
@@ -89,7 +90,7 @@ async fn receive(tell: mpsc::Sender<SocketAddr>, channel: u8) -> OneWay {
 pub fn echo() -> Vec<Duration> {
     let (tell, hear) = mpsc::channel();
     let server = thread::spawn(move || {
-        runtime().block_on(async {
+        run(async move {
             let (_socket, conn) = accept(tell).await;
             while let Some(message) = conn.recv().await.expect("a connection that holds") {
                 conn.send(ORDERED, message.bytes).await.expect("a connection that holds");
@@ -97,7 +98,7 @@ pub fn echo() -> Vec<Duration> {
         });
     });
     let to = hear.recv().expect("an address");
-    let samples = runtime().block_on(async {
+    let samples = run(async move {
         let (_socket, conn) = connect(to).await;
         let mut samples = Vec::with_capacity(ECHOES);
         for number in 0..ECHO_WARM + ECHOES {

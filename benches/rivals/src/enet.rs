@@ -72,10 +72,10 @@ fn listen(tell: &mpsc::Sender<SocketAddr>) -> Enet {
 fn connect(to: SocketAddr) -> (Enet, PeerID) {
     let mut host = host();
     let peer = host.connect(to, 1, 0).expect("room for a peer").id();
-    host.peer_mut(peer).set_throttle(1000, 32, 0);
     while !matches!(next(&mut host), Some(EventNoRef::Connect { .. })) {
         thread::yield_now();
     }
+    host.peer_mut(peer).set_throttle(1000, 32, 0);
     (host, peer)
 }
 

@@ -76,12 +76,8 @@ fn pair() -> (Client, Server) {
     let (near, far) = (bind(), bind());
     near.connect(far.local_addr().expect("an address")).expect("an address that can be reached");
     far.connect(near.local_addr().expect("an address")).expect("an address that can be reached");
-    let mut client = Client {
-        renet: RenetClient::new(config()),
-        socket: near,
-        ticked: Instant::now(),
-        bytes_sent: 0,
-    };
+    let mut client =
+        Client { renet: RenetClient::new(config()), socket: near, ticked: Instant::now(), bytes_sent: 0 };
     client.renet.set_connected();
     let mut server = Server { renet: RenetServer::new(config()), socket: far, ticked: Instant::now() };
     server.renet.add_connection(CLIENT);

@@ -4,12 +4,12 @@
 //!
 //! One thread for each end, messages of 64 bytes, all kinds in turn. What each library was set to stands in its file.
 
+#[path = "../../messages/kernel.rs"]
+mod kernel;
 #[path = "../../messages/measure.rs"]
 mod measure;
 #[path = "../../messages/ours.rs"]
 mod ours;
-#[path = "../../messages/tcp.rs"]
-mod tcp;
 
 mod enet;
 mod games;
@@ -39,8 +39,9 @@ const WAYS: [Way; 8] = [
     ("rusty_enet unreliable", || enet::one_way(false)),
 ];
 
-const ECHOES: [Echo; 4] = [
-    ("TCP, echo", tcp::echo),
+const ECHOES: [Echo; 5] = [
+    ("TCP, echo", kernel::tcp_echo),
+    ("UDP, echo", kernel::udp_echo),
     ("ebbtide, echo", ours::echo),
     ("renet, echo", games::echo),
     ("rusty_enet, echo", enet::echo),
