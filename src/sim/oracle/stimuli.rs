@@ -2,12 +2,13 @@
 //! for ever.
 //!
 //! Counted per turn of a host, and only for turns in which nothing but arrivals can have been the cause: no timer was
-//! due and no program ran.
+//! due and no program ran. What arrives from the address that the peer of a connection has left a moment ago is answered
+//! where the peer is now.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 
-use crate::wire::{Dialect, Header, Kind};
+use crate::wire::{ConnId, Dialect, Header, Kind};
 
 /// The longest chain of packets without data, each sent for nothing but the one before. A SYN is answered, the answer
 /// is answered by the third leg of the handshake, and a host that has forgotten the connection meanwhile resets it; with
@@ -42,6 +43,8 @@ pub(super) struct Stimuli {
     arrived: u32,
     answered: u32,
     only_bare: bool,
+    /// The ids on which something arrived.
+    heard: Vec<ConnId>,
     /// Packets without data that left in this turn, the last of each connection, unless it was the second of a pair.
     last: Vec<Header>,
     /// The longest chain that led to what arrived in this turn.
@@ -81,11 +84,36 @@ impl Stimuli {
         }
     }
 
+    /// A packet arrives on that id.
+    pub(super) fn heard(&mut self, id: ConnId) {
+        self.heard.push(id);
+    }
+
+    /// Whether more has left in this turn than arrived.
+    pub(super) const fn is_excessive(&self) -> bool {
+        self.answered > self.arrived
+    }
+
+    /// One packet more counts as arrived, if that many more have arrived from `elsewhere` than were answered there, one of
+    /// them on a connection on which something has left for here.
+    pub(super) fn borrow(&mut self, elsewhere: &mut Self) {
+        let is_same = |id: &ConnId| {
+            self.last.iter().any(|last| [last.conn_id.next(), last.conn_id.prev()].contains(id))
+        };
+        while self.is_excessive() && elsewhere.arrived > elsewhere.answered {
+            let Some(place) = elsewhere.heard.iter().position(is_same) else { return };
+            elsewhere.heard.swap_remove(place);
+            elsewhere.arrived -= 1;
+            self.arrived += 1;
+        }
+    }
+
     /// The turn is over; `pure` if nothing but arrivals can have caused what was sent. Returns what is wrong.
     pub(super) fn turned(&mut self, pure: bool, chains: &mut Chains) -> Result<(), String> {
         let (arrived, answered) = (std::mem::take(&mut self.arrived), std::mem::take(&mut self.answered));
         let chain = std::mem::take(&mut self.chain) + 1;
         self.last.clear();
+        self.heard.clear();
         if !pure {
             self.led_to.clear();
             return Ok(());

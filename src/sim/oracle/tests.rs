@@ -323,3 +323,19 @@ fn two_hosts_that_reset_what_the_other_sent_unasked_have_no_conversation() {
         assert_eq!(verdict.is_err(), answered, "{verdict:?}");
     }
 }
+
+#[test]
+fn a_packet_from_where_a_peer_was_is_answered_where_it_is_and_counts_once() {
+    for (heard_on, spare, allowed) in [(8, 1, true), (9, 1, false), (8, 0, false)] {
+        let (mut chains, mut before, mut now) = (Chains::default(), Stimuli::default(), Stimuli::default());
+        (0..spare).for_each(|_| {
+            before.arrived(None);
+            before.heard(ConnId::new(heard_on));
+        });
+        let answer = packet(Kind::State, 7, 1, 1, b"");
+        now.answered(&Packet::decode(&answer).unwrap().header, &answer);
+        assert!(now.is_excessive());
+        now.borrow(&mut before);
+        assert_eq!(now.turned(true, &mut chains).is_ok(), allowed, "{heard_on}, {spare}");
+    }
+}

@@ -211,6 +211,7 @@ impl Oracles {
         pair.stimuli.arrived(bare.then(|| self.chains.arrived(datagram)));
         let Some(packet) = packet else { return };
         let id = packet.header.conn_id;
+        pair.stimuli.heard(id);
         if packet.header.kind == Kind::Syn {
             pair.syn_came = true;
             // Whatever was sent on that id before was sent on another connection.
@@ -250,6 +251,9 @@ impl Oracles {
         let pure = turn == Turn::Arrivals && !self.busy;
         self.busy = false;
         let mut touched = std::mem::take(&mut self.touched);
+        if pure {
+            self.lend(&touched);
+        }
         for index in touched.drain(..) {
             let pair = &mut self.pairs[index];
             pair.touched = false;
@@ -258,6 +262,23 @@ impl Oracles {
             self.take(outcome.map_err(|text| (Oracle::PingPong, format!("{host} to {peer}: {text}"))));
         }
         self.touched = touched;
+    }
+
+    /// Connections that have moved in this turn, or a moment ago, answer elsewhere.
+    fn lend(&mut self, touched: &[usize]) {
+        for &index in touched {
+            if !self.pairs[index].stimuli.is_excessive() {
+                continue;
+            }
+            let host = self.pairs[index].host;
+            let mut stimuli = std::mem::take(&mut self.pairs[index].stimuli);
+            for &other in touched.iter().filter(|&&other| other != index) {
+                if self.pairs[other].host == host {
+                    stimuli.borrow(&mut self.pairs[other].stimuli);
+                }
+            }
+            self.pairs[index].stimuli = stimuli;
+        }
     }
 
     /// What the host holds after its turn; `waiting` is one of its connections.
