@@ -13,7 +13,7 @@ use tokio::task::coop;
 use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf, halves};
 use crate::error::CloseReason;
 use crate::proto::conn::{Reason, Role};
-use crate::proto::endpoint::Handle;
+use crate::proto::endpoint::{Handle, Mover};
 use crate::stats::StreamStats;
 
 /// A uTP connection: ordered bytes, both ways.
@@ -131,6 +131,10 @@ impl UtpStream {
     #[must_use]
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
         super::split::owned_halves(self)
+    }
+
+    pub(super) fn mover(&self) -> Mover {
+        self.handle.mover()
     }
 
     /// The peer's address.

@@ -13,12 +13,13 @@ use rand::rngs::SysRng;
 use tokio::net::lookup_host;
 use tokio::time::{Sleep, sleep_until};
 
+use super::keep::Keep;
 use super::{PeerHandle, RelayUse, RendezvousError, RoomId, ServerAddr};
 use crate::api::{Punched, UtpSocket, UtpStream};
 use crate::net::Clock;
 use crate::proto::endpoint::Lease;
-use crate::proto::punch::{NatReport, PunchError, PunchReport, Veto};
-use crate::proto::rendezvous::{Agent, AgentConfig, AgentEvent, Meeting};
+use crate::proto::punch::{NatReport, PathKind, PunchError, PunchReport, Veto};
+use crate::proto::rendezvous::{Agent, AgentConfig, AgentEvent, Keeper, Meeting};
 use crate::time::Instant;
 use crate::wire::Service;
 
@@ -158,6 +159,39 @@ impl Client {
         Meet { state: seed().map(|seed| (Meeting::new(config, seed), Wait::new(&self.socket))) }
     }
 
+    /// Looks after the way of a stream that has come of [`meet`](Self::meet) in this room, as long as it is polled: when the
+    /// peer is found no more, or only through a server, the two meet again in the room, and the stream goes on along the
+    /// way that is found, with nothing lost. Both have to do this. Ready when the stream is over.
+    ///
+    /// A peer whose router has forgotten it is followed without this, if its packets get through
+    /// ([`Config::migration`](crate::Config::migration), which this needs too); it takes three seconds or so to see that
+    /// they do not, and twenty more if the port of a symmetric NAT has been searched for just before. With [`RelayUse::Only`] nothing is done, since the peer would learn our addresses. Others in the room cannot take the stream: what the two ends know is mixed into what is sent.
+    ///
+    /// ```no_run
+    /// # use ebbtide::rendezvous::{Client, RoomId};
+    /// # use tokio::io::AsyncWriteExt;
+    /// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let room = RoomId::from_name("otter-vivid-lantern-4711");
+    /// let mut met = client.meet(room).await?;
+    /// let keep = client.keep(room, &met);
+    /// tokio::spawn(keep);
+    /// met.stream.write_all(b"hello").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Panics
+    /// If the system has no source of randomness.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves the stream where it is.
+    pub fn keep(&self, room: RoomId, met: &Punched) -> Keep {
+        let relayed = met.report.path == Some(PathKind::Relayed);
+        let wait = Wait::new(&self.socket);
+        let config = AgentConfig { room, ..self.config.clone() };
+        let seed = seed().expect("a source of randomness");
+        Keep { keeper: Keeper::new(wait.now(), config, seed, met.stream.mover(), relayed), wait }
+    }
+
     /// Enters a room for up to `members`, to see who is there and to meet any of them.
     ///
     /// # Errors
@@ -169,8 +203,8 @@ impl Client {
 }
 
 /// What lets time pass for an agent.
-struct Wait {
-    lease: Lease,
+pub(super) struct Wait {
+    pub(super) lease: Lease,
     clock: Clock,
     sleep: Pin<Box<Sleep>>,
 }
@@ -181,12 +215,12 @@ impl Wait {
         Self { lease: socket.lease(), clock: Clock::start(), sleep }
     }
 
-    fn now(&self) -> Instant {
+    pub(super) fn now(&self) -> Instant {
         self.clock.now()
     }
 
     /// Whether that time has come; if not, the task is woken when it has.
-    fn is_due(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> bool {
+    pub(super) fn is_due(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> bool {
         let Some(at) = at else { return false };
         let at = self.clock.deadline(at);
         if self.sleep.deadline() != at {

@@ -9,14 +9,20 @@
 //! [`Client::join`] to see who is there and choose. If no way is found, [`PunchError`](crate::PunchError) says why, in
 //! words.
 //!
+//! A stream follows a peer whose router forgets it. Where nothing can get through any more, because the other router lets in
+//! only what was asked for, and where a stream goes through the server for want of a better way, [`Client::keep`] lets the
+//! two meet again and leads their stream along the way that is found then.
+//!
 //! What a server must be trusted with: it sees who meets whom, and could introduce somebody else. uTP does not encrypt:
 //! prove on the stream who is who, with TLS or the like.
 
 mod client;
+mod keep;
 mod relay;
 mod server;
 
 pub use self::client::{Client, Meet, Room, RoomEvent};
+pub use self::keep::Keep;
 pub use self::server::Server;
 pub use crate::proto::rendezvous::server::{RelayConfig, ServerConfig, ServerStats};
 pub use crate::proto::rendezvous::{Rate, RelayUse, RendezvousError, ServerAddr};

@@ -118,7 +118,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     if !options.json {
         output::line(format_args!("waiting for the other machine in room {:?}", options.room))?;
     }
-    let meeting = timeout(options.timeout, client.meet(RoomId::from_name(&options.room)));
+    let room = RoomId::from_name(&options.room);
+    let meeting = timeout(options.timeout, client.meet(room));
     let met = tokio::select! {
         met = meeting => met,
         stopped = signals::asked_to_stop() => {
@@ -129,7 +130,14 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         }
     };
     let outcome = match met {
-        Ok(Ok(Punched { stream, report, .. })) => connected(&options, stream, &report, begun.elapsed()).await,
+        Ok(Ok(met)) => {
+            // If the way is lost, the two meet again.
+            let keeping = tokio::spawn(client.keep(room, &met));
+            let Punched { stream, report, .. } = met;
+            let outcome = connected(&options, stream, &report, begun.elapsed()).await;
+            keeping.abort();
+            outcome
+        }
         Ok(Err(error)) => failed(&options, &error, begun.elapsed()),
         Err(_) => Err(Failure::new("nobody came")),
     };

@@ -145,9 +145,12 @@ impl Connection {
         }
     }
 
-    /// A doubtful peer is asked.
-    pub(super) fn settle_doubts(&mut self) {
+    /// A doubtful peer is asked, and one that has not answered the last question is looked for.
+    pub(super) fn settle_doubts(&mut self, now: Instant) {
         self.consent.ask |= std::mem::take(&mut self.consent.doubtful);
+        if self.consent.asked.get() != 0 {
+            self.search(now);
+        }
     }
 
     /// Something has been acknowledged.

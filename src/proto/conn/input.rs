@@ -154,7 +154,7 @@ impl Connection {
         if self.timers.consent.is_some() {
             self.on_consent(now);
         }
-        if self.timers.search.is_some() && self.response_due().is_none() {
+        if (self.timers.search.is_some() || self.is_lost()) && self.response_due().is_none() {
             self.on_found();
         }
         self.on_ack(now, packet, is_ping);

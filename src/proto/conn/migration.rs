@@ -9,6 +9,9 @@
 //!
 //! A side that only listens to what flows towards it cannot notice that nothing comes any more for want of a way, so it
 //! asks after a while. Where a challenge goes and what a response is worth, the endpoint decides.
+//!
+//! Where no question arrives, because both are behind NATs that let in only what was asked for, somebody else has to bring
+//! the two together again; then the connection takes the way that was found.
 
 use std::time::Duration;
 
@@ -27,6 +30,9 @@ const SEARCH_PAUSE: (Duration, u32) = (Duration::from_millis(200), 4);
 /// Ours: questions in one search, twelve seconds or so.
 const SEARCH_MAX: u8 = 7;
 
+/// Ours: after so many, 1.4 seconds from the first, it is not to be found by asking, most likely.
+const SEARCH_LONG: u8 = 3;
+
 /// Ours: so much has to have come within a pause, and then nothing, for a receiver to ask.
 const FLOW_MIN: u64 = 16 << 10;
 
@@ -40,6 +46,8 @@ pub(super) struct Migration {
     tries: u8,
     /// Somebody has said that there is no such connection.
     reset: bool,
+    /// Several questions were asked, and nothing was heard since.
+    lost: bool,
     /// The challenge that is to be answered, and the last one that was.
     respond: Option<u64>,
     responded: Option<u64>,
@@ -58,6 +66,20 @@ impl Connection {
     fn may_search(&self) -> bool {
         let may = self.config.migration && self.state.is_open() && self.peer_is_ebbtide();
         may && self.negotiation.granted().is_some()
+    }
+
+    /// What the two ends know by which they name each other, the same on both sides: it tells them from others who look
+    /// for a way to each other. None if either would not follow.
+    #[must_use]
+    pub fn pair_secret(&self) -> Option<u64> {
+        let (issued, granted) = (self.negotiation.issued()?, self.negotiation.granted()?);
+        self.may_search().then_some(issued.get() ^ granted.get())
+    }
+
+    /// Whether the peer is looked for, and has not answered several questions.
+    #[must_use]
+    pub const fn is_lost(&self) -> bool {
+        self.migration.lost
     }
 
     /// Whether a RESET that does not name the tag may come from somebody who only does not know where we are. If so,
@@ -82,6 +104,7 @@ impl Connection {
 
     /// Asks once more.
     pub(super) fn on_search(&mut self, now: Instant) {
+        self.migration.lost |= self.migration.tries >= SEARCH_LONG;
         if self.migration.tries >= SEARCH_MAX {
             if std::mem::take(&mut self.migration.reset) {
                 self.close(CloseReason::Reset);
@@ -94,10 +117,10 @@ impl Connection {
         self.migration.tries += 1;
     }
 
-    /// The peer has been heard.
+    /// The peer has been heard, if it was looked for.
     pub(super) fn on_found(&mut self) {
         self.timers.search = None;
-        self.migration.reset = false;
+        (self.migration.reset, self.migration.lost) = (false, false);
     }
 
     /// Data comes: it will be missed when it does not any more.
@@ -190,6 +213,13 @@ impl Connection {
         self.path = path;
         self.counters.migrations += 1;
         self.restart_path(now);
+    }
+
+    /// A way has been found on which both reach each other. It is taken from now on, and told from where we come.
+    pub fn take_way(&mut self, now: Instant, path: Path) {
+        self.migrate(now, path);
+        self.on_found();
+        self.consent.ask = true;
     }
 
     /// What was learned about the old path says nothing about this one.

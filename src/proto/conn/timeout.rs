@@ -174,7 +174,7 @@ impl Connection {
     }
 
     fn on_keepalive(&mut self, now: Instant) {
-        self.settle_doubts();
+        self.settle_doubts(now);
         // libutp keeps silent after its FIN; the peer has no reason to keep the way open either.
         let Some(every) = self.keepalive() else { return };
         if self.send.is_finishing() {

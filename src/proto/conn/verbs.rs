@@ -71,6 +71,12 @@ impl Connection {
         outcome
     }
 
+    /// Whether the application has gone.
+    #[must_use]
+    pub const fn is_detached(&self) -> bool {
+        self.wishes.detached
+    }
+
     /// As [`read`](Self::read), but leaves the bytes where they are.
     pub fn peek(&mut self, out: &mut [u8]) -> ReadOutcome {
         match self.read_outcome(out.len()) {

@@ -209,6 +209,11 @@ impl Inner {
         self.conn.migrate(self.clock.shown(now), path);
     }
 
+    /// Another way to the peer has been found.
+    pub(super) fn take_way(&mut self, now: Instant, path: Path) {
+        self.conn.take_way(self.clock.shown(now), path);
+    }
+
     /// Another SYN has come on the ids of this connection.
     pub(super) fn doubt(&mut self, now: Instant, seq: SeqNr, hello: Option<Hello>) -> Doubt {
         self.conn.doubt(self.clock.shown(now), seq, hello)

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::io::IoSlice;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use super::cell::{ACKED, CONNECT, Cell, FLUSH, Inner, READ, WRITE};
@@ -27,6 +27,33 @@ use crate::stats::StreamStats;
 pub struct Handle {
     cell: Arc<Cell>,
     lease: Lease,
+}
+
+/// What it takes to lead a connection along another way. It lives beside the handle, and keeps nothing of the connection.
+#[derive(Clone, Debug)]
+pub struct Mover {
+    cell: Weak<Cell>,
+}
+
+impl Mover {
+    pub(super) fn cell(&self) -> Option<Arc<Cell>> {
+        self.cell.upgrade()
+    }
+
+    /// Whether the peer is looked for, and has not answered several questions.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.cell().is_some_and(|cell| cell.lock().conn.is_lost())
+    }
+
+    /// Whether the connection is over, or nobody here writes or reads any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.cell().is_none_or(|cell| {
+            let inner = cell.lock();
+            inner.conn.close_reason().is_some() || inner.conn.is_detached()
+        })
+    }
 }
 
 /// Why nothing can be written any more.
@@ -247,6 +274,12 @@ impl Handle {
     /// Whether small writes leave at once instead of waiting to be merged with more.
     pub fn set_nodelay(&self, nodelay: bool) {
         self.with(|inner, _| inner.conn.set_nodelay(nodelay));
+    }
+
+    /// What leads this connection along another way.
+    #[must_use]
+    pub fn mover(&self) -> Mover {
+        Mover { cell: Arc::downgrade(&self.cell) }
     }
 
     /// Numbers about this connection.

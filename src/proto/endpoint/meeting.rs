@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::cell::Cell;
-use super::handle::Handle;
+use super::handle::{Handle, Mover};
 use super::shared::{Lease, Shared};
 use crate::proto::punch::{PunchError, PunchPlan, PunchReport};
 use crate::proto::sync::{Mutex, MutexGuard};
@@ -18,6 +18,8 @@ use crate::proto::sync::{Mutex, MutexGuard};
 pub(super) struct Wish {
     pub(super) plan: PunchPlan,
     pub(super) meeting: Arc<Meeting>,
+    /// What is to go the way that is found. Otherwise it is a new connection.
+    pub(super) stream: Option<Arc<Cell>>,
 }
 
 /// What came of it.
@@ -155,9 +157,32 @@ impl fmt::Debug for PunchHandle {
 impl Shared {
     /// Begins to look for a way to a peer, as the plan says. What comes of it, [`PunchHandle::poll_done`] tells.
     pub fn punch(self: &Arc<Self>, plan: PunchPlan) -> PunchHandle {
+        self.punch_with(plan, None)
+    }
+
+    /// Looks for another way to the peer of a connection of this endpoint, which goes that way from then on; the peer does
+    /// the same. Nobody else can take the peer's part: the tokens of the plan are mixed with what the two ends know. The
+    /// handle that comes of it belongs to a connection that has served its purpose, and is to be dropped.
+    ///
+    /// It fails with [`PunchError::Vanilla`] if the peer would not follow, and with [`PunchError::Cancelled`] if the
+    /// connection ends meanwhile.
+    pub fn punch_again(self: &Arc<Self>, mut plan: PunchPlan, stream: &Mover) -> PunchHandle {
+        let stream = stream.cell();
+        let secret = stream.as_ref().and_then(|cell| cell.lock().conn.pair_secret());
+        let Some(secret) = secret else {
+            let error = if stream.is_some() { PunchError::Vanilla } else { PunchError::Cancelled };
+            let meeting = Arc::<Meeting>::default();
+            meeting.end(Err(error(Box::new(plan.report()))), &mut Vec::new());
+            return PunchHandle { meeting, lease: self.lease() };
+        };
+        plan.bind(secret);
+        self.punch_with(plan, stream)
+    }
+
+    fn punch_with(self: &Arc<Self>, plan: PunchPlan, stream: Option<Arc<Cell>>) -> PunchHandle {
         let lease = self.lease();
         let meeting = Arc::<Meeting>::default();
-        let wish = Wish { plan, meeting: Arc::clone(&meeting) };
+        let wish = Wish { plan, meeting: Arc::clone(&meeting), stream };
         let refused = self.post(|mailbox, _| {
             if mailbox.is_closed() {
                 return Some(wish);

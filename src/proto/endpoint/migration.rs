@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hasher;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -14,6 +15,7 @@ use rand::rngs::StdRng;
 use siphasher::sip::SipHasher24;
 
 use super::Endpoint;
+use super::cell::{Cell, Inner};
 use super::keyed::Keyed;
 use super::routes::Route;
 use super::sources::Sources;
@@ -175,13 +177,39 @@ impl Endpoint {
     }
 
     fn migrate(&mut self, now: Instant, key: Key, path: Path, packet: &Packet<'_>) {
+        self.relocate(now, key, path, |inner| {
+            inner.migrate(now, path);
+            inner.handle_packet(now, packet);
+        });
+    }
+
+    /// A way has been found on which this connection's peer is reached, and reaches us: it is taken from now on. Returns
+    /// whether it could be.
+    pub(super) fn take_way(&mut self, now: Instant, cell: &Arc<Cell>, path: Path) -> bool {
+        let inner = cell.lock();
+        let key = inner.key().filter(|_| inner.conn.pair_secret().is_some());
+        drop(inner);
+        let Some((key, entry)) = key.and_then(|key| Some((key, self.entries.get(key)?))) else {
+            return false;
+        };
+        let route = self.routes.get(path, entry.recv);
+        if !Arc::ptr_eq(&entry.cell, cell) || route.is_some_and(|route| route != Route::Live(key)) {
+            return false;
+        }
+        // It may have followed its peer there already.
+        if entry.path != path {
+            self.relocate(now, key, path, |inner| inner.take_way(now, path));
+        }
+        true
+    }
+
+    fn relocate(&mut self, now: Instant, key: Key, path: Path, moves: impl FnOnce(&mut Inner)) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let (old, ids) = (entry.path, ConnIds { recv: entry.recv, send: entry.send });
         let mut inner = entry.cell.lock();
         let (round_trips, least, most) = OLD_FOR;
         let round_trip = inner.conn.stats().rtt.unwrap_or(least);
-        inner.migrate(now, path);
-        inner.handle_packet(now, packet);
+        moves(&mut inner);
         drop(inner);
         if entry.source.is_some() {
             self.sources.leave(entry.source, entry.unconfirmed);

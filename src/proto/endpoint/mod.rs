@@ -68,7 +68,7 @@ use rand::{RngExt, SeedableRng};
 
 pub use self::dial::Dial;
 pub use self::foreign::{Foreign, ForeignError};
-pub use self::handle::{Handle, WriteError};
+pub use self::handle::{Handle, Mover, WriteError};
 pub use self::holes::HoleHandle;
 pub use self::incoming::Incoming;
 pub use self::meeting::PunchHandle;
@@ -299,7 +299,7 @@ impl Endpoint {
         self.end_questions();
         self.end_punches(Instant::ZERO);
         self.end_holes(mail.holes);
-        for Wish { plan, meeting } in mail.punches {
+        for Wish { plan, meeting, .. } in mail.punches {
             meeting.end(Err(PunchError::Cancelled(Box::new(plan.report()))), &mut self.woken);
         }
         self.sources.clear();

@@ -28,7 +28,7 @@ use super::{Closing, Endpoint, Started};
 use crate::error::CloseReason;
 use crate::proto::batch::{Batch, Path, SocketId};
 use crate::proto::conn::{ConnIds, Connection, Hello, Syn};
-use crate::proto::punch::{Action, Probe, Punch, PunchError, PunchPlan};
+use crate::proto::punch::{Action, Probe, Punch, PunchError};
 use crate::storage::Key;
 use crate::time::Instant;
 use crate::wire::{ConnId, Header, Packet, Session};
@@ -67,6 +67,8 @@ struct Live {
     owner: Owner,
     punch: Punch,
     meeting: Arc<Meeting>,
+    /// What is to go the way that is found. Otherwise it is a new connection.
+    stream: Option<Arc<Cell>>,
     /// Connections that may become the one; never more than [`HALF_OPEN_MAX`].
     half_open: Vec<HalfOpen>,
     /// There is an outcome.
@@ -107,19 +109,16 @@ impl Punches {
 /// Beginning and end.
 impl Endpoint {
     /// Begins one.
-    pub(super) fn begin_punch(&mut self, now: Instant, Wish { plan, meeting }: Wish) {
-        if let Err(error) = self.try_begin_punch(now, plan, &meeting) {
+    pub(super) fn begin_punch(&mut self, now: Instant, wish: Wish) {
+        let meeting = Arc::clone(&wish.meeting);
+        if let Err(error) = self.try_begin_punch(now, wish) {
             meeting.end(Err(error), &mut self.woken);
         }
         self.settle_punches(now);
     }
 
-    fn try_begin_punch(
-        &mut self,
-        now: Instant,
-        plan: PunchPlan,
-        meeting: &Arc<Meeting>,
-    ) -> Result<(), PunchError> {
+    fn try_begin_punch(&mut self, now: Instant, wish: Wish) -> Result<(), PunchError> {
+        let Wish { plan, meeting, stream } = wish;
         let refuse = |error: fn(Box<_>) -> PunchError| Err(error(Box::new(plan.report())));
         if self.closing != Closing::No {
             return refuse(PunchError::Cancelled);
@@ -149,7 +148,8 @@ impl Endpoint {
         self.punches.live.push(Live {
             owner,
             punch,
-            meeting: Arc::clone(meeting),
+            meeting,
+            stream,
             half_open: Vec::new(),
             decided: false,
             searching: false,
@@ -312,9 +312,13 @@ impl Endpoint {
         live.punch.connected(now, one.cell.path());
         self.drop_half_open(live);
         let report = live.punch.report(now);
-        if live.meeting.end(Ok((Arc::clone(&one.cell), report)), &mut self.woken).is_some() {
+        let way = one.cell.path();
+        if live.stream.as_ref().is_some_and(|stream| !self.take_way(now, stream, way)) {
+            live.meeting.end(Err(PunchError::Cancelled(Box::new(report))), &mut self.woken);
             self.turn_away(one.key);
-        } else if !one.ours {
+        } else if live.meeting.end(Ok((Arc::clone(&one.cell), report)), &mut self.woken).is_some() {
+            self.turn_away(one.key);
+        } else if !one.ours && live.stream.is_none() {
             self.shared.count(|stats| stats.accepted += 1);
         }
     }

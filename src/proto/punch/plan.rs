@@ -111,6 +111,12 @@ pub struct PunchPlan {
 }
 
 impl PunchPlan {
+    /// Makes the plan one that only somebody can fulfil who knows the same secret, and has mixed it in too.
+    pub fn bind(&mut self, secret: u64) {
+        self.local_token = Token::new(self.local_token.get() ^ secret);
+        self.remote_token = Token::new(self.remote_token.get() ^ secret);
+    }
+
     /// A plan with what has no default. The rest: nothing known about the NATs, full probes after [`WAIT_MIN`], a
     /// search for ports if it comes to that, [`DEADLINE`], no service, no veto.
     #[must_use]

@@ -23,7 +23,9 @@ mod client;
 mod rate;
 pub mod server;
 
-pub use agent::{Agent, AgentConfig, AgentEvent, Meeting, Met, RelayUse, RendezvousError, ServerAddr};
+pub use agent::{
+    Agent, AgentConfig, AgentEvent, Keeper, Meeting, Met, RelayUse, RendezvousError, ServerAddr,
+};
 pub use client::{Client, ClientEvent, Loss};
 pub use rate::Rate;
 

@@ -333,7 +333,7 @@ fn a_packet_from_where_a_peer_was_is_answered_where_it_is_and_counts_once() {
             before.heard(ConnId::new(heard_on));
         });
         let answer = packet(Kind::State, 7, 1, 1, b"");
-        now.answered(&Packet::decode(&answer).unwrap().header, &answer);
+        now.answered(Dialect::Bep29, &Packet::decode(&answer).unwrap().header, &answer);
         assert!(now.is_excessive());
         now.borrow(&mut before);
         assert_eq!(now.turned(true, &mut chains).is_ok(), allowed, "{heard_on}, {spare}");

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::super::flow::{FlowId, Side};
 use super::super::resident::{Home, Resident};
 use super::super::traffic::Traffic;
-use crate::proto::punch::{PunchError, PunchReport};
-use crate::proto::rendezvous::{AgentConfig, Meeting};
+use crate::proto::punch::{PathKind, PunchError, PunchReport};
+use crate::proto::rendezvous::{AgentConfig, Keeper, Meeting};
 use crate::wire::rendezvous::{Role, WantedRole};
 
 /// Meets whoever is in the same room, and then has one end of a connection, as a [`Resident`].
@@ -20,6 +20,9 @@ pub struct RendezvousClient {
     traffic: Traffic,
     outcome: Option<Result<PunchReport, PunchError>>,
     met_at: Option<Duration>,
+    /// With what it looks after the way of the stream.
+    keeps: Option<(AgentConfig, [u8; 32])>,
+    keeper: Option<Keeper>,
 }
 
 impl RendezvousClient {
@@ -31,7 +34,20 @@ impl RendezvousClient {
             Side::Acceptor => WantedRole::Acceptor,
         };
         let meeting = Some(Meeting::new(AgentConfig { role, ..config }, seed));
-        Self { meeting, flow, traffic: *traffic, outcome: None, met_at: None }
+        Self { meeting, flow, traffic: *traffic, outcome: None, met_at: None, keeps: None, keeper: None }
+    }
+
+    /// Meets again, as this says, when the stream has lost its way or goes through a server.
+    #[must_use]
+    pub fn keeping(mut self, config: AgentConfig, seed: [u8; 32]) -> Self {
+        self.keeps = Some((config, seed));
+        self
+    }
+
+    /// How often another way for the stream was found.
+    #[must_use]
+    pub fn found_again(&self) -> u32 {
+        self.keeper.as_ref().map_or(0, Keeper::found)
     }
 
     /// How it went, once it is over.
@@ -53,10 +69,19 @@ impl RendezvousClient {
     }
 }
 
+impl RendezvousClient {
+    fn keep(&mut self, home: &mut Home<'_>) {
+        let Some(keeper) = &mut self.keeper else { return };
+        if keeper.poll(&mut home.context(), home.local_now(), home.shared()).is_pending() {
+            home.wake_at_local(keeper.poll_timeout());
+        }
+    }
+}
+
 impl Resident for RendezvousClient {
     fn step(&mut self, home: &mut Home<'_>) {
         let now = home.local_now();
-        let Some(meeting) = &mut self.meeting else { return };
+        let Some(meeting) = &mut self.meeting else { return self.keep(home) };
         match meeting.poll(&mut home.context(), now, home.shared()) {
             std::task::Poll::Pending => {
                 if let Some(at) = meeting.poll_timeout() {
@@ -71,9 +96,15 @@ impl Resident for RendezvousClient {
                         Role::Initiator => Side::Initiator,
                         Role::Acceptor => Side::Acceptor,
                     };
+                    if let Some((config, seed)) = self.keeps.take() {
+                        let relayed = met.report.path == Some(PathKind::Relayed);
+                        let mover = met.handle.mover();
+                        self.keeper = Some(Keeper::new(now, config, seed, mover, relayed));
+                    }
                     home.adopt(self.flow, side, met.handle, &self.traffic);
                     met.report
                 }));
+                self.keep(home);
             }
         }
     }

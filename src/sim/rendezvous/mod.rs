@@ -4,6 +4,8 @@ mod client;
 mod relay;
 
 #[cfg(test)]
+mod again;
+#[cfg(test)]
 mod tests;
 
 pub use client::RendezvousClient;

@@ -193,7 +193,7 @@ fn meet_with(
     (world, server, hosts, flow)
 }
 
-fn outcomes(world: &World, hosts: [HostId; 2]) -> [Option<Result<PunchReport, PunchError>>; 2] {
+pub(super) fn outcomes(world: &World, hosts: [HostId; 2]) -> [Option<Result<PunchReport, PunchError>>; 2] {
     hosts.map(|host| world.resident::<RendezvousClient>(host).unwrap().outcome().cloned())
 }
 

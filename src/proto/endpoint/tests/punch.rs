@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::proto::conn::Role;
-use crate::proto::endpoint::{PunchHandle, SocketRequest};
+use crate::proto::endpoint::{Mover, PunchHandle, SocketRequest};
 use crate::proto::punch::{PunchError, PunchPlan, PunchReport, PunchRole, Start};
 use crate::wire::{Candidate, CandidateKind, Mapping, NatClass, Session, Token};
 
@@ -51,6 +51,50 @@ fn two_who_were_told_of_each_other_get_one_stream_each_and_nobody_else_hears_of_
     pair.pass(secs(120));
     assert_eq!((pair.a.endpoint.connections(), pair.b.endpoint.connections()), (0, 0));
     assert!(pair.a.endpoint.poll_timeout().is_none(), "nothing of the punch is left");
+}
+
+/// Looks for another way for a stream.
+fn again(side: &Side, number: usize, peer: SocketAddr, stream: &Mover) -> PunchHandle {
+    let plan = PunchPlan { session: Session::new([8; 16]), ..plan(number, peer) };
+    side.lease.punch_again(plan, stream)
+}
+
+#[test]
+fn n46_a_stream_goes_on_when_its_ends_have_met_again_if_both_would_follow() {
+    for migration in [true, false] {
+        let mut pair = strangers(Config::default().migration(migration));
+        let streams = meet(&mut pair).map(|mut handle| done(&mut handle).unwrap().unwrap().0);
+        let [a, b] = [&streams[0], &streams[1]].map(Handle::mover);
+        let handles = [again(&pair.a, 0, pair.b.addr, &a), again(&pair.b, 1, pair.a.addr, &b)];
+        pair.pass(millis(500));
+        for mut handle in handles {
+            match done(&mut handle).unwrap() {
+                Ok(_) => assert!(migration),
+                Err(error) => assert!(!migration && matches!(error, PunchError::Vanilla(_)), "{error}"),
+            }
+        }
+        pair.pass(secs(60));
+        assert_eq!((pair.a.endpoint.connections(), pair.b.endpoint.connections()), (1, 1));
+        assert_eq!(streams[0].try_write(b"still there"), Poll::Ready(Ok(11)));
+        pair.pass(secs(1));
+        assert_eq!(read_some(&streams[1]).unwrap(), b"still there");
+        drop(streams);
+        pair.pass(secs(120));
+        let mut late = again(&pair.a, 0, pair.b.addr, &a);
+        assert!(matches!(done(&mut late), Some(Err(PunchError::Cancelled(_)))), "it is over");
+    }
+}
+
+#[test]
+fn n48_who_does_not_have_the_other_end_of_a_stream_does_not_meet_it_again() {
+    let mut pair = strangers(Config::default());
+    let streams = meet(&mut pair).map(|mut handle| done(&mut handle).unwrap().unwrap().0);
+    let mut ours = again(&pair.a, 0, pair.b.addr, &streams[0].mover());
+    let plan = PunchPlan { session: Session::new([8; 16]), ..plan(1, pair.a.addr) };
+    let mut theirs = pair.b.lease.punch(plan);
+    pair.pass(secs(30));
+    assert!(matches!(done(&mut ours), Some(Err(_))) && matches!(done(&mut theirs), Some(Err(_))));
+    assert!(streams.iter().all(|stream| stream.close_reason().is_none()));
 }
 
 #[test]

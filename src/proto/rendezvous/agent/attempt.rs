@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::{AgentConfig, AgentEvent, Met};
-use crate::proto::endpoint::{PunchHandle, Shared};
+use crate::proto::endpoint::{Mover, PunchHandle, Shared};
 use crate::proto::punch::{self, NatReport, PunchError, PunchPlan, PunchRole, Start, WAIT_MIN};
 use crate::time::Instant;
 use crate::wire::rendezvous::{Connect, Outcome, PathKind, PeerHandle, Punched, Role};
@@ -87,14 +87,29 @@ impl Attempt {
         let at_once = fallback.take_if(|_| plan.candidates.is_empty());
         let relayed = at_once.is_some();
         let plan = at_once.unwrap_or(plan);
+        Self { fallback, relayed, ..Self::with(now, connect, shared.punch(plan)) }
+    }
+
+    /// For a stream that there is already.
+    pub(super) fn again(
+        now: Instant,
+        shared: &Arc<Shared>,
+        connect: &Connect,
+        plan: PunchPlan,
+        stream: &Mover,
+    ) -> Self {
+        Self::with(now, connect, shared.punch_again(plan, stream))
+    }
+
+    const fn with(now: Instant, connect: &Connect, punch: PunchHandle) -> Self {
         Self {
             session: connect.session,
             peer: connect.peer,
             role: connect.role,
-            punch: shared.punch(plan),
-            fallback,
+            punch,
+            fallback: None,
             first: None,
-            relayed,
+            relayed: false,
             ready: false,
             begun: now,
         }

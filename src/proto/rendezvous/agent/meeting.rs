@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::{Agent, AgentConfig, AgentEvent, Met, RendezvousError};
-use crate::proto::endpoint::Shared;
+use crate::proto::endpoint::{Mover, Shared};
 use crate::proto::punch::{PunchError, PunchReport};
 use crate::time::Instant;
 use crate::wire::rendezvous::{ErrorCode, PeerHandle};
@@ -27,7 +27,17 @@ impl Meeting {
     /// With that agent; see [`Agent::new`].
     #[must_use]
     pub fn new(config: AgentConfig, seed: [u8; 32]) -> Self {
-        Self { agent: Agent::new(AgentConfig { capacity: 2, ..config }, seed), came: None, arrived: false }
+        Self::with(Agent::new(AgentConfig { capacity: 2, ..config }, seed))
+    }
+
+    /// The same for a stream that there is already; see [`Agent::again`].
+    #[must_use]
+    pub fn again(config: AgentConfig, seed: [u8; 32], stream: Mover) -> Self {
+        Self::with(Agent::again(AgentConfig { capacity: 2, ..config }, seed, stream))
+    }
+
+    const fn with(agent: Agent) -> Self {
+        Self { agent, came: None, arrived: false }
     }
 
     /// The agent.

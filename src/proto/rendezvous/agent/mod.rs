@@ -9,6 +9,7 @@
 
 mod attempt;
 mod event;
+mod keeper;
 mod link;
 mod meeting;
 mod servers;
@@ -25,6 +26,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 pub use self::event::{AgentEvent, Met, RendezvousError};
+pub use self::keeper::Keeper;
 pub use self::meeting::Meeting;
 pub use self::servers::ServerAddr;
 
@@ -32,7 +34,7 @@ use self::attempt::Attempt;
 use self::link::{Change, Link};
 use self::survey::Outlook;
 use super::{Client, ClientEvent};
-use crate::proto::endpoint::Shared;
+use crate::proto::endpoint::{Mover, Shared};
 use crate::proto::punch::{DEADLINE, NatReport, PunchError, PunchReport, Veto};
 use crate::time::Instant;
 use crate::wire::rendezvous::{ErrorCode, Join, JoinFlags, PeerHandle, Refusal, RoomId, WantedRole};
@@ -121,6 +123,8 @@ pub struct Agent {
     link: Link,
     outlook: Outlook,
     attempts: Vec<Attempt>,
+    /// What is to go the way that is found, if there is a stream already.
+    stream: Option<Mover>,
     /// Whom we want to meet, once the server knows all about us.
     wishes: VecDeque<PeerHandle>,
     /// Until when wishes wait, and the room.
@@ -150,6 +154,7 @@ impl Agent {
             link: Link::new(servers),
             outlook: Outlook::new(config.nat.clone()),
             attempts: Vec::new(),
+            stream: None,
             wishes: VecDeque::new(),
             settled_at: Instant::ZERO,
             held_back: false,
@@ -158,6 +163,15 @@ impl Agent {
             config,
             over: false,
         }
+    }
+
+    /// The same for a stream that there is already: those who meet lead it along the way that is found. Not through a
+    /// server.
+    #[must_use]
+    pub fn again(config: AgentConfig, seed: [u8; 32], stream: Mover) -> Self {
+        let mut this = Self::new(AgentConfig { relay: RelayUse::Never, ..config }, seed);
+        this.stream = Some(stream);
+        this
     }
 
     /// What it is to do.
@@ -458,7 +472,10 @@ impl Agent {
         let rtt = self.client.rtt().unwrap_or(SETTLE);
         let plan = attempt::plan(&self.config, self.token, self.nat().clone(), rtt, connect);
         let relay = self.relay_addr(connect);
-        self.attempts.push(Attempt::begin(now, shared, connect, plan, relay));
+        self.attempts.push(match &self.stream {
+            Some(stream) => Attempt::again(now, shared, connect, plan, stream),
+            None => Attempt::begin(now, shared, connect, plan, relay),
+        });
         self.search(cx, now, shared);
     }
 
