@@ -14,6 +14,18 @@ pub(crate) struct Outcome {
     pub(crate) connect_ms: f64,
     pub(crate) path: Option<String>,
     pub(crate) error: Option<String>,
+    pub(crate) transfer: Option<Trial>,
+}
+
+/// What became of the bytes that one end sent, and of those that came.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Trial {
+    pub(crate) sent_bytes: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) received_secs: f64,
+    pub(crate) longest_pause_secs: f64,
+    pub(crate) migrations: u64,
+    pub(crate) intact: bool,
 }
 
 fn script(name: &str) -> PathBuf {

@@ -9,3 +9,4 @@
 mod lab;
 mod nat;
 mod pairs;
+mod rebind;

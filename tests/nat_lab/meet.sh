@@ -4,8 +4,8 @@
 #   meet.sh EBBTIDE ROUNDS [ARGUMENT OF ebbtide punch...]
 #
 # Prints a line for each end and round: the letter of the host, the exit status, and what `ebbtide punch --json` said.
-# SERVER is where the server listens (192.0.2.10:7171). REBIND=A lets the router of hA forget what it knows after a second,
-# and hand out other ports from then on; the lines are slow then.
+# SERVER is where the server listens (192.0.2.10:7171). REBIND=A lets the router of hA forget what it knows once it has
+# forwarded REBIND_AFTER bytes (20 MB), and hand out other ports from then on; the lines are slow then.
 set -uo pipefail
 ebbtide=$1 rounds=$2
 shift 2
@@ -52,7 +52,10 @@ for round in $(seq "$rounds"); do
     for router in rA rB; do
       ip netns exec "$router" tc qdisc replace dev wan root tbf rate 200mbit burst 128k latency 30ms 2>/dev/null
     done
-    sleep "${REBIND_AFTER:-1.5}"
+    for _ in $(seq 600); do
+      (($(ip netns exec "r$REBIND" cat /sys/class/net/wan/statistics/tx_bytes) >= ${REBIND_AFTER:-20000000})) && break
+      sleep 0.1
+    done
     rebind "$REBIND"
   fi
   wait "${ends[@]}"

@@ -26,6 +26,10 @@ pub(crate) struct Trial {
     sent_secs: f64,
     received_bytes: u64,
     received_secs: f64,
+    /// The longest time in which nothing came.
+    longest_pause_secs: f64,
+    /// How often the peer was followed to another address.
+    migrations: u64,
     /// What came was what was sent.
     intact: bool,
 }
@@ -51,14 +55,22 @@ pub(crate) async fn run(stream: &mut UtpStream, count: u64) -> Result<Trial, Fai
     let failed = |error: io::Error| Failure::io("transfer", &error);
     sent.map_err(failed)?;
     let received_secs = begun.elapsed().as_secs_f64();
-    let (received_bytes, intact) = received.map_err(failed)?;
+    let Received { bytes: received_bytes, longest_pause, intact } = received.map_err(failed)?;
     stream.closed().await.map_err(failed)?;
     let sent_secs = begun.elapsed().as_secs_f64();
     if !intact {
         return Err(Failure::new("what arrived is not what was sent"));
     }
     let received_secs = received_secs.max(Duration::from_micros(1).as_secs_f64());
-    Ok(Trial { sent_bytes: count, sent_secs, received_bytes, received_secs, intact })
+    Ok(Trial {
+        sent_bytes: count,
+        sent_secs,
+        received_bytes,
+        received_secs,
+        longest_pause_secs: longest_pause.as_secs_f64(),
+        migrations: stream.stats().migrations,
+        intact,
+    })
 }
 
 async fn send(stream: &mut (impl AsyncWrite + Unpin), count: u64) -> io::Result<()> {
@@ -78,8 +90,17 @@ async fn send(stream: &mut (impl AsyncWrite + Unpin), count: u64) -> io::Result<
     stream.shutdown().await
 }
 
-/// How many came, and whether they were right.
-async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(u64, bool)> {
+/// What came.
+#[derive(Debug, PartialEq, Eq)]
+struct Received {
+    bytes: u64,
+    longest_pause: Duration,
+    /// It was right.
+    intact: bool,
+}
+
+/// Takes what comes, and looks whether it is right.
+async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Received> {
     let count = stream.read_u64().await?;
     if count > BYTES_MAX {
         return Err(io::Error::other("the other machine announces too much"));
@@ -87,18 +108,22 @@ async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(u64, bool
     let mut hasher = blake3::Hasher::new();
     let mut piece = vec![0; PIECE];
     let mut left = count;
+    let (mut last, mut longest_pause) = (Instant::now(), Duration::ZERO);
     while left > 0 {
         let len = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
         let read = stream.read(&mut piece[..len]).await?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        longest_pause = longest_pause.max(last.elapsed());
+        last = Instant::now();
         hasher.update(&piece[..read]);
         left -= read as u64;
     }
     let mut told = [0; 32];
     stream.read_exact(&mut told).await?;
-    Ok((count, hasher.finalize() == blake3::Hash::from_bytes(told)))
+    let intact = hasher.finalize() == blake3::Hash::from_bytes(told);
+    Ok(Received { bytes: count, longest_pause, intact })
 }
 
 #[cfg(test)]
@@ -113,7 +138,8 @@ mod tests {
             let (mut near, mut far) = tokio::io::duplex(1000);
             let (sent, received) = tokio::join!(send(&mut near, count), receive(&mut far));
             sent.unwrap();
-            assert_eq!(received.unwrap(), (count, true));
+            let Received { bytes, intact, .. } = received.unwrap();
+            assert_eq!((bytes, intact), (count, true));
         }
     }
 
@@ -122,7 +148,8 @@ mod tests {
         let mut bytes = Vec::new();
         send(&mut bytes, 1000).await.unwrap();
         bytes[500] ^= 1;
-        assert_eq!(receive(&mut &bytes[..]).await.unwrap(), (1000, false));
+        let Received { bytes: came, intact, .. } = receive(&mut &bytes[..]).await.unwrap();
+        assert_eq!((came, intact), (1000, false));
         assert!(receive(&mut &bytes[..900]).await.is_err());
     }
 }
