@@ -223,7 +223,7 @@ impl Connection {
         let before = self.send.last_acked();
         self.send.note_least(self.rtt.min());
         let outcome = self.send.acknowledge(now, header.ack, packet.extensions.sack());
-        self.on_packets_acked(before, header.ack, packet.extensions.sack());
+        self.on_packets_acked(now, before, header.ack, packet.extensions.sack());
         if outcome.lied {
             return self.close_with_reset(CloseReason::Misbehaved);
         }

@@ -11,7 +11,7 @@ use super::timers::expired;
 use super::{Connection, Events};
 use crate::error::CloseReason;
 use crate::proto::message::{
-    ChannelStats, Message, MessageConfig, MessageId, MessageStats, Messages, Receipt, SendError,
+    ChannelStats, Message, MessageConfig, MessageId, MessageStats, Messages, Rate, Receipt, SendError,
 };
 use crate::proto::recv::Inserted;
 use crate::proto::send::SegmentRef;
@@ -33,6 +33,7 @@ pub(super) struct Messaging {
     peer_window: u32,
     /// When messages want to be looked at again.
     timer: Option<Instant>,
+    lately: Lately,
     /// The payload of a packet before, and in its second version.
     before: Vec<u8>,
     again: Vec<u8>,
@@ -42,6 +43,27 @@ impl Messaging {
     /// Whether the peer has yet to say what becomes of messages.
     const fn is_undecided(&self) -> bool {
         !self.agreed && self.fallback.is_some()
+    }
+}
+
+/// How it has gone lately.
+#[derive(Debug, Default)]
+struct Lately {
+    acked: Rate,
+    /// Packets, at the end of the latest span.
+    sent: u64,
+    lost: u64,
+    loss_per_mille: f32,
+}
+
+impl Lately {
+    fn note(&mut self, now: Instant, acked: u64, sent: u64, lost: u64) {
+        if !self.acked.note(now, acked) || sent == self.sent {
+            return;
+        }
+        let share = 1000.0 * (lost - self.lost) as f32 / (sent - self.sent) as f32;
+        self.loss_per_mille += (share.min(1000.0) - self.loss_per_mille) / 4.0;
+        (self.sent, self.lost) = (sent, lost);
     }
 }
 
@@ -59,6 +81,7 @@ impl Connection {
             finishing: false,
             peer_window: 0,
             timer: None,
+            lately: Lately::default(),
             before: Vec::new(),
             again: Vec::new(),
         }));
@@ -188,23 +211,36 @@ impl Connection {
             Some(messaging) => messaging.messages.stats(),
             None => self.framed_stats()?,
         };
-        let round_trip = self.rtt.smoothed().unwrap_or_default().as_secs_f64().max(0.000_001);
-        let bandwidth = f64::from(self.congestion.window()) / round_trip;
-        let wait = stats.queue_bytes as f64 / bandwidth.max(1.0);
-        let lost = self.counters.packets_lost.saturating_mul(1000) / self.counters.packets_sent.max(1);
+        let lately = self.messaging.as_ref().map(|messaging| &messaging.lately);
+        let bandwidth = self.bandwidth();
+        let wait = stats.queue_bytes as f64 / bandwidth.max(1) as f64;
         Some(MessageStats {
             queue_time: std::time::Duration::try_from_secs_f64(wait).ok(),
-            bandwidth: bandwidth as u64,
-            loss_per_mille: u16::try_from(lost.min(1000)).unwrap_or(1000),
+            bandwidth,
+            delivery_rate: lately.map_or(0, |lately| lately.acked.per_second()),
+            loss_per_mille: lately.map_or(0, |lately| lately.loss_per_mille.round() as u16),
+            rtt: self.rtt.smoothed(),
+            rtt_min: self.rtt.min(),
+            jitter: self.rtt.variation(),
             ..stats
         })
+    }
+
+    /// Bytes per second that window and round trip allow.
+    fn bandwidth(&self) -> u64 {
+        let round_trip = self.rtt.smoothed().unwrap_or_default().as_secs_f64().max(0.000_001);
+        (f64::from(self.congestion.window()) / round_trip) as u64
     }
 
     /// Numbers about one channel.
     #[must_use]
     pub fn channel_stats(&self, channel: u8) -> Option<ChannelStats> {
         match &self.messaging {
-            Some(messaging) => messaging.messages.channel_stats(channel),
+            Some(messaging) => {
+                let queue_time = messaging.messages.queue_time(channel, self.bandwidth());
+                let stats = messaging.messages.channel_stats(channel);
+                stats.map(|stats| ChannelStats { queue_time, ..stats })
+            }
             None => self.framed.as_ref()?.channel_stats(channel),
         }
     }
@@ -288,9 +324,18 @@ impl Connection {
     }
 
     /// An acknowledgement was applied; before it, everything up to `before` was acknowledged.
-    pub(super) fn on_packets_acked(&mut self, before: SeqNr, ack: SeqNr, sack: Option<Sack<'_>>) {
+    pub(super) fn on_packets_acked(
+        &mut self,
+        now: Instant,
+        before: SeqNr,
+        ack: SeqNr,
+        sack: Option<Sack<'_>>,
+    ) {
         self.on_frames_acked();
+        let counters = &self.counters;
         let Some(messaging) = &mut self.messaging else { return };
+        messaging.lately.note(now, counters.bytes_acked, counters.packets_sent, counters.packets_lost);
+        messaging.messages.on_time(now);
         let first = self.send.last_acked().next();
         let advance = first.distance_from(before.next());
         messaging.messages.on_acknowledged(usize::try_from(advance).unwrap_or(0));

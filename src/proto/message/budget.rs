@@ -19,6 +19,10 @@ impl Budget {
         Self { bytes_per_second, full_at: Instant::ZERO }
     }
 
+    pub(super) const fn bytes_per_second(&self) -> u64 {
+        self.bytes_per_second as u64
+    }
+
     /// When something may be sent: now or earlier if it may.
     pub(super) fn ready_at(&self) -> Instant {
         let burst = BURST.as_micros() as u64;

@@ -62,6 +62,12 @@ pub(super) const fn whole_len(payload: usize) -> usize {
     HEAD + length_len(payload) + payload
 }
 
+/// Bytes of the message in such a frame.
+pub(super) const fn whole_payload(frame: usize) -> usize {
+    let rest = frame.saturating_sub(HEAD);
+    rest.saturating_sub(length_len(rest.saturating_sub(length_len(rest))))
+}
+
 const fn length_len(length: usize) -> usize {
     match length {
         0..0x80 => 1,
@@ -248,6 +254,7 @@ mod tests {
         let payload = bytes.len() - 200..bytes.len();
         assert_eq!(frames[2].body, Body::Fragment { offset: 300, total: 100_000, payload });
         assert_eq!(whole_len(64), 71);
+        assert!((0..0x5000).all(|payload| whole_payload(whole_len(payload)) == payload));
         assert_eq!((whole_len(0x7F), whole_len(0x80), whole_len(0x4000)), (134, 136, 0x4009));
     }
 

@@ -1,5 +1,7 @@
 //! Everything about the messages of one connection, between the application above and packet numbers below.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::composition::Composition;
@@ -77,24 +79,39 @@ impl Messages {
         self.outbox.has_receipts()
     }
 
-    /// Numbers about one channel.
+    /// Numbers about one channel; how long a new message would wait is left empty.
     #[must_use]
     pub fn channel_stats(&self, channel: u8) -> Option<ChannelStats> {
         let channel = usize::from(channel);
         let (out, arrived) = (self.outbox.channel_counters(channel)?, self.inbox.channel_counters(channel)?);
         let queue_bytes = self.outbox.channel_queued_bytes(channel)?;
+        let deliveries = self.outbox.channel_deliveries(channel);
         Some(ChannelStats {
             queued: out.queued,
             sent: out.sent,
             bytes_sent: out.bytes,
-            delivered: out.delivered,
+            delivered: deliveries.messages,
             lost: out.lost,
             dropped: out.dropped,
             received: arrived.received,
             bytes_received: arrived.bytes,
             outdated: arrived.outdated,
             queue_bytes,
+            losses: deliveries.losses,
+            bytes_delivered: deliveries.bytes,
+            rtt: deliveries.rtt(),
+            rtt_min: deliveries.rtt_min(),
+            jitter: deliveries.jitter(),
+            bandwidth: deliveries.bandwidth(),
+            queue_time: None,
         })
+    }
+
+    /// How long a new message of that channel would wait before it is sent, about, if all together get `bandwidth`
+    /// bytes per second.
+    #[must_use]
+    pub fn queue_time(&self, channel: u8, bandwidth: u64) -> Option<Duration> {
+        self.outbox.queue_time(channel, bandwidth)
     }
 
     /// Numbers about all; those about the path are left empty.
@@ -130,7 +147,8 @@ impl Messages {
         self.outbox.set_assembly_room(bytes);
     }
 
-    /// It is that time now. Times to live and to wait for company count from when this is told first.
+    /// It is that time now. Times to live and to wait for company count from when this is told first; how long messages
+    /// took, until it is told before they are acknowledged.
     pub fn on_time(&mut self, now: Instant) {
         self.outbox.on_time(now);
     }
@@ -161,13 +179,13 @@ impl Messages {
 
     /// What was staged was given the next number.
     pub fn on_numbered(&mut self) {
-        self.slots.push(&self.staged.records);
+        self.slots.push(self.outbox.now(), &self.staged.records);
         self.staged.clear();
     }
 
     /// The next number was given to a packet without messages: the end.
     pub fn on_numbered_without(&mut self) {
-        self.slots.push(&[]);
+        self.slots.push(self.outbox.now(), &[]);
     }
 
     /// The first `count` packets that were not acknowledged are.
@@ -216,6 +234,7 @@ impl Messages {
 
     /// Takes in the messages of a packet that was not here before.
     pub fn accept(&mut self, now: Instant, payload: &[u8]) {
+        self.on_time(now);
         let Self { inbox, outbox, .. } = self;
         inbox.accept(now, payload, &mut |told| outbox.on_told(told));
     }

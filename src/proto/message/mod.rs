@@ -22,6 +22,7 @@ mod config;
 mod frame;
 mod framed;
 mod inbox;
+mod lately;
 mod messages;
 mod order;
 mod outbox;
@@ -37,6 +38,8 @@ mod tests;
 use std::fmt;
 
 use bytes::Bytes;
+
+pub(in crate::proto) use lately::Rate;
 
 pub use config::{ChannelConfig, MessageConfig, MessageConfigError, Mode};
 pub use framed::{Framed, Taken};

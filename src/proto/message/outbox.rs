@@ -13,6 +13,7 @@ use super::composition::Composition;
 use super::config::{ChannelConfig, MessageConfig};
 use super::frame::{self, FRAGMENT_HEAD, Verdict, Writer};
 use super::inbox::Told;
+use super::lately::Deliveries;
 use super::slots::{Ledger, What};
 use super::{Fate, MessageId, Receipt, SendError};
 use crate::time::Instant;
@@ -34,7 +35,9 @@ pub(super) struct Outbox {
     assembling: usize,
     /// As many of them as the peer has room for. One may always be under way.
     assembly_room: usize,
-    /// Messages were taken since the time was last told.
+    /// The time that was last told.
+    now: Instant,
+    /// Messages were taken since then.
     unstamped: bool,
     next_id: u64,
     receipts: VecDeque<Receipt>,
@@ -69,6 +72,8 @@ struct OutChannel {
     /// Messages sent in several fragments, about which the peer has said nothing.
     split: BTreeMap<u32, Split>,
     counters: OutCounters,
+    /// Once there is something to say: a channel that idles costs little.
+    deliveries: Option<Box<Deliveries>>,
 }
 
 /// Of one channel.
@@ -77,7 +82,6 @@ pub(super) struct OutCounters {
     pub(super) queued: u64,
     pub(super) sent: u64,
     pub(super) bytes: u64,
-    pub(super) delivered: u64,
     pub(super) lost: u64,
     pub(super) dropped: u64,
 }
@@ -86,6 +90,8 @@ pub(super) struct OutCounters {
 struct Split {
     id: MessageId,
     len: u32,
+    /// When the first of it left.
+    made: Instant,
 }
 
 #[derive(Debug)]
@@ -133,6 +139,7 @@ impl Outbox {
             waiting_since: None,
             assembling: 0,
             assembly_room: 0,
+            now: Instant::ZERO,
             unstamped: false,
             next_id: 0,
             receipts: VecDeque::new(),
@@ -167,6 +174,7 @@ impl Outbox {
 
     /// It is that time now: what was taken since the last time was taken now.
     pub(super) fn on_time(&mut self, now: Instant) {
+        self.now = now;
         if !std::mem::take(&mut self.unstamped) {
             return;
         }
@@ -179,6 +187,11 @@ impl Outbox {
                 .for_each(|queued| queued.until = Some(now + time));
             channel.stamped = channel.queue.len() as u32;
         }
+    }
+
+    /// The time that was last told.
+    pub(super) const fn now(&self) -> Instant {
+        self.now
     }
 
     pub(super) fn has_room(&self, channel: u8) -> bool {
@@ -254,8 +267,11 @@ impl Outbox {
     /// The peer says what became of a message that came to it in several fragments.
     pub(super) fn on_told(&mut self, told: Told) {
         let Some(channel) = self.channels.get_mut(usize::from(told.channel)) else { return };
-        let Some(Split { id, len }) = channel.split.remove(&told.number) else { return };
+        let Some(Split { id, len, made }) = channel.split.remove(&told.number) else { return };
         self.assembling -= channel.charge(len);
+        if told.verdict == Verdict::Delivered {
+            channel.note_delivery(self.now, len, made);
+        }
         let fate = match told.verdict {
             Verdict::Delivered => Fate::Delivered,
             Verdict::Dropped => Fate::Lost,
@@ -265,6 +281,30 @@ impl Outbox {
 
     pub(super) fn channel_counters(&self, channel: usize) -> Option<OutCounters> {
         self.channels.get(channel).map(|channel| channel.counters)
+    }
+
+    pub(super) fn channel_deliveries(&self, channel: usize) -> Deliveries {
+        let deliveries = self.channels.get(channel).and_then(|channel| channel.deliveries.as_deref());
+        deliveries.copied().unwrap_or_default()
+    }
+
+    /// How long a new message of that channel would wait before it is sent, at so many bytes per second of all.
+    pub(super) fn queue_time(&self, channel: u8, bandwidth: u64) -> Option<Duration> {
+        let own = self.channels.get(usize::from(channel))?;
+        let waits = |group: u8| self.channels.iter().filter(move |other| other.group == group);
+        let queued = |group| waits(group).map(|other| u64::from(other.queued_bytes)).sum::<u64>();
+        // Groups come in the order of their priority. Among equals, others get their shares meanwhile.
+        let before: u64 = (0..own.group).map(queued).sum();
+        let busy = waits(own.group).filter(|other| !other.queue.is_empty());
+        let weights = busy.map(|other| u64::from(other.config.weight)).sum::<u64>();
+        let shared = u64::from(own.queued_bytes) * weights / u64::from(own.config.weight).max(1);
+        let bytes = before + shared.min(queued(own.group));
+        let at = |bytes: u64, rate: u64| Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64);
+        let limit = |budget: Option<Budget>, bytes| {
+            budget.map_or(Duration::ZERO, |budget| at(bytes, budget.bytes_per_second()))
+        };
+        let by_budgets = limit(self.budget, bytes).max(limit(own.budget, own.queued_bytes.into()));
+        Some(at(bytes, bandwidth).max(by_budgets))
     }
 }
 
@@ -395,9 +435,19 @@ impl Ledger for Outbox {
         note(&mut self.receipts, receipt);
     }
 
+    fn deliver(&mut self, index: u8, id: MessageId, frame: u16, made: Instant) {
+        let len = frame::whole_payload(frame.into()) as u32;
+        self.channels[usize::from(index)].note_delivery(self.now, len, made);
+        self.settle(Receipt { channel: index, id, fate: Fate::Delivered });
+    }
+
+    fn note_loss(&mut self, channel: u8) {
+        self.channels[usize::from(channel)].deliveries.get_or_insert_default().losses += 1;
+    }
+
     fn lose_fragment(&mut self, index: u8, number: u32) {
         let channel = &mut self.channels[usize::from(index)];
-        let Some(Split { id, len }) = channel.split.remove(&number) else { return };
+        let Some(Split { id, len, .. }) = channel.split.remove(&number) else { return };
         self.assembling -= channel.charge(len);
         if channel.progress > 0 && channel.next == number {
             // The rest of it is of no use to anybody.
@@ -447,7 +497,12 @@ impl OutChannel {
             budget: config.budget.map(Budget::new),
             split: BTreeMap::new(),
             counters: OutCounters::default(),
+            deliveries: None,
         }
+    }
+
+    fn note_delivery(&mut self, now: Instant, len: u32, made: Instant) {
+        self.deliveries.get_or_insert_default().note(now, len, now.since(made));
     }
 
     /// Bytes of the first message.
@@ -493,7 +548,7 @@ impl OutChannel {
             let begin = self.progress as usize;
             writer.fragment((mode, index, number), self.progress, total, &first.bytes[begin..begin + len]);
             if self.progress == 0 {
-                self.split.insert(number, Split { id, len: total });
+                self.split.insert(number, Split { id, len: total, made: now });
             }
         }
         packet.note(id, (mode, index, number), what, from);
@@ -525,7 +580,8 @@ impl OutChannel {
 impl OutCounters {
     const fn note(&mut self, fate: Fate) {
         match fate {
-            Fate::Delivered => self.delivered += 1,
+            // Counted with how long it took.
+            Fate::Delivered => {}
             Fate::Lost => self.lost += 1,
             Fate::Expired | Fate::Superseded => self.dropped += 1,
         }

@@ -1,11 +1,12 @@
 //! What each packet number carries: which frames of which messages, and what becomes of them.
 //!
 //! A record for each frame, in the order of sending, and a slot for each packet, which is a run of records. Knows
-//! nothing of bytes but where in its packet a frame begins and ends.
+//! nothing of bytes but where in its packet a frame begins and ends, and of time only when a packet was made.
 
 use std::collections::VecDeque;
 
 use super::{Fate, MessageId, Mode, Receipt};
+use crate::time::Instant;
 
 /// A frame that was put into a packet.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,7 @@ pub(super) enum What {
 /// One packet.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
+    made: Instant,
     records: u16,
     /// The peer has it: in one version or the other.
     arrived: bool,
@@ -55,17 +57,21 @@ pub(super) trait Ledger {
     fn newest(&self, channel: u8) -> u32;
     /// Something is known about a message for good.
     fn settle(&mut self, receipt: Receipt);
+    /// A whole message has arrived: a frame of so many bytes, in a packet that was made then.
+    fn deliver(&mut self, channel: u8, id: MessageId, frame: u16, made: Instant);
+    /// A packet with something of the channel that is still wanted was lost.
+    fn note_loss(&mut self, channel: u8);
     /// A fragment of an unreliable message will not come.
     fn lose_fragment(&mut self, channel: u8, number: u32);
 }
 
 impl Slots {
-    /// A packet with these frames has got the next number.
-    pub(super) fn push(&mut self, records: &[Record]) {
+    /// A packet with these frames, made then, has got the next number.
+    pub(super) fn push(&mut self, made: Instant, records: &[Record]) {
         debug_assert!(records.len() <= usize::from(u16::MAX), "a packet has less than 65,536 bytes");
         self.first_records.push_back(self.removed.wrapping_add(self.records.len() as u32));
         self.records.extend(records);
-        self.slots.push_back(Slot { records: records.len() as u16, arrived: false });
+        self.slots.push_back(Slot { made, records: records.len() as u16, arrived: false });
     }
 
     /// The first packet is acknowledged.
@@ -81,11 +87,12 @@ impl Slots {
     pub(super) fn arrive(&mut self, place: usize, ledger: &mut impl Ledger) {
         let Some(slot) = self.slots.get_mut(place).filter(|slot| !slot.arrived) else { return };
         slot.arrived = true;
+        let made = slot.made;
         for index in self.range(place) {
             let record = &mut self.records[index];
             if std::mem::replace(&mut record.what, What::Settled) == What::Whole {
-                let Record { channel, id, .. } = *record;
-                ledger.settle(Receipt { channel, id, fate: Fate::Delivered });
+                let Record { channel, id, place: (from, to), .. } = *record;
+                ledger.deliver(channel, id, to - from, made);
             }
         }
     }
@@ -95,6 +102,9 @@ impl Slots {
     pub(super) fn lose(&mut self, place: usize, ledger: &mut impl Ledger) {
         for index in self.range(place) {
             let record = &mut self.records[index];
+            if matches!(record.what, What::Whole | What::Fragment) {
+                ledger.note_loss(record.channel);
+            }
             let outdated =
                 record.mode == Mode::ReliableSequenced && ledger.newest(record.channel) != record.number;
             if record.mode.is_reliable() && !outdated || record.what == What::Receipt {
@@ -146,7 +156,7 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Seen(Vec<(u64, Fate)>, Vec<u32>);
+    struct Seen(Vec<(u64, Fate)>, Vec<u32>, u32);
 
     impl Ledger for Seen {
         fn newest(&self, _: u8) -> u32 {
@@ -157,10 +167,21 @@ mod tests {
             self.0.push((receipt.id.0, receipt.fate));
         }
 
+        fn deliver(&mut self, _: u8, id: MessageId, frame: u16, made: Instant) {
+            assert_eq!((frame, made), (10, MADE));
+            self.0.push((id.0, Fate::Delivered));
+        }
+
+        fn note_loss(&mut self, _: u8) {
+            self.2 += 1;
+        }
+
         fn lose_fragment(&mut self, _: u8, number: u32) {
             self.1.push(number);
         }
     }
+
+    const MADE: Instant = Instant::from_micros(77);
 
     fn record(id: u64, mode: Mode, what: What) -> Record {
         let place = (10 * id as u16, 10 * id as u16 + 10);
@@ -182,8 +203,9 @@ mod tests {
     #[test]
     fn the_second_version_of_a_packet_has_what_is_still_wanted_and_nothing_else() {
         let (mut slots, mut seen) = (Slots::default(), Seen::default());
-        slots.push(&frames());
+        slots.push(MADE, &frames());
         slots.lose(0, &mut seen);
+        assert_eq!(seen.2, 6, "a receipt is of no channel");
         assert_eq!(seen.0, [(0, Fate::Lost), (3, Fate::Superseded)]);
         assert_eq!(seen.1, [5]);
         let wanted: Vec<_> = slots.wanted(0).map(|(from, _)| from / 10).collect();
@@ -197,9 +219,12 @@ mod tests {
     #[test]
     fn what_was_reported_early_is_not_reported_again_and_places_move_with_the_front() {
         let (mut slots, mut seen) = (Slots::default(), Seen::default());
-        slots.push(&[record(1, Mode::ReliableOrdered, What::Whole)]);
-        slots.push(&[]);
-        slots.push(&[record(2, Mode::Unreliable, What::Whole), record(3, Mode::Unreliable, What::Whole)]);
+        slots.push(MADE, &[record(1, Mode::ReliableOrdered, What::Whole)]);
+        slots.push(MADE, &[]);
+        slots.push(
+            MADE,
+            &[record(2, Mode::Unreliable, What::Whole), record(3, Mode::Unreliable, What::Whole)],
+        );
         slots.arrive(2, &mut seen);
         assert_eq!(seen.0, [(2, Fate::Delivered), (3, Fate::Delivered)]);
         slots.pop(&mut seen);

@@ -25,6 +25,23 @@ pub struct ChannelStats {
     pub outdated: u64,
     /// Bytes that wait to be sent.
     pub queue_bytes: u32,
+    /// Messages, or pieces of them, that were in a packet which was lost and were still wanted: unreliable ones are gone,
+    /// others were sent again. Beside [`sent`](Self::sent), the share that is lost.
+    pub losses: u64,
+    /// Bytes of messages that the peer has.
+    pub bytes_delivered: u64,
+    /// From when a message leaves until it is known to be with the peer, smoothed: a round trip, and more for what was
+    /// lost and sent again. `None` as long as nothing is known.
+    pub rtt: Option<Duration>,
+    /// The least that it took.
+    pub rtt_min: Option<Duration>,
+    /// How far it varies around [`rtt`](Self::rtt), smoothed.
+    pub jitter: Duration,
+    /// Bytes of messages per second that got to the peer lately: over at least 200 ms, the latest in which any did.
+    pub bandwidth: u64,
+    /// How long a new message would wait before it is sent, about: at the present rate of the connection, behind what has
+    /// a higher priority, and within budgets.
+    pub queue_time: Option<Duration>,
 }
 
 /// Numbers about the messages of a connection.
@@ -50,8 +67,16 @@ pub struct MessageStats {
     pub refused: u64,
     /// How long a message of the lowest priority would wait before it is sent, about, at the present rate.
     pub queue_time: Option<Duration>,
-    /// Bytes per second that the peer acknowledges, about.
+    /// Bytes per second that may be sent, as window and round trip are now, about.
     pub bandwidth: u64,
-    /// Share of packets lost, in a thousand, lately.
+    /// Bytes per second that the peer has acknowledged lately: over at least 200 ms, the latest in which it did.
+    pub delivery_rate: u64,
+    /// Share of packets lost, in a thousand, lately: over the latest few of such times.
     pub loss_per_mille: u16,
+    /// A packet's round trip, smoothed. `None` before the first answer.
+    pub rtt: Option<Duration>,
+    /// The shortest round trip, lately.
+    pub rtt_min: Option<Duration>,
+    /// How far round trips vary around [`rtt`](Self::rtt), smoothed.
+    pub jitter: Duration,
 }
