@@ -20,6 +20,7 @@ mod d_reset_more;
 mod d_time_wait;
 mod departures;
 mod framed;
+mod messages;
 mod quiet;
 mod t_honesty;
 mod t_honesty_when;
