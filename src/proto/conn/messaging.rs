@@ -87,6 +87,19 @@ impl Connection {
         }));
     }
 
+    /// Whether messages hold memory that they do not need.
+    pub(super) fn messages_hold_idle_memory(&self) -> bool {
+        self.messaging.as_ref().is_some_and(|it| it.messages.holds_idle_memory())
+    }
+
+    /// Nothing has been sent for a while: queues give their memory back.
+    pub(super) fn release_messages(&mut self) {
+        if let Some(messaging) = &mut self.messaging {
+            messaging.messages.release();
+            (messaging.before, messaging.again) = (Vec::new(), Vec::new());
+        }
+    }
+
     /// Whether packets carry messages.
     #[must_use]
     pub const fn has_messages(&self) -> bool {

@@ -459,7 +459,7 @@ impl Connection {
 
     /// Whether buffers stand empty that hold memory.
     pub(super) fn has_idle_memory(&self) -> bool {
-        self.recv.holds_idle_memory() || self.send.holds_idle_memory()
+        self.recv.holds_idle_memory() || self.send.holds_idle_memory() || self.messages_hold_idle_memory()
     }
 
     /// A window that nothing has tested for a timeout's length is not to be believed.

@@ -115,6 +115,7 @@ impl Connection {
         }
         if now.since(self.last_data_sent) >= TRIM_AFTER {
             self.send.release();
+            self.release_messages();
         }
         self.timers.trim = self.has_idle_memory().then(|| now + TRIM_AFTER);
     }

@@ -38,6 +38,13 @@ impl Composition {
         self.records.clear();
     }
 
+    /// Gives its memory back if there is nothing in it.
+    pub(super) fn release(&mut self) {
+        if self.bytes.is_empty() {
+            *self = Self::default();
+        }
+    }
+
     pub(super) fn memory_bytes(&self) -> usize {
         self.bytes.capacity() + self.records.capacity() * size_of::<Record>()
     }

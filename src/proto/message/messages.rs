@@ -216,6 +216,19 @@ impl Messages {
         self.outbox.clear();
         self.inbox.forget_verdicts();
     }
+
+    /// Whether queues stand empty that hold memory.
+    #[must_use]
+    pub const fn holds_idle_memory(&self) -> bool {
+        self.outbox.holds_idle_memory()
+    }
+
+    /// Gives the memory of empty queues back, and of the books about packets if there are none.
+    pub fn release(&mut self) {
+        self.outbox.release();
+        self.slots.release();
+        self.staged.release();
+    }
 }
 
 /// The connection's side: receiving.

@@ -74,6 +74,13 @@ impl Slots {
         self.slots.push_back(Slot { made, records: records.len() as u16, arrived: false });
     }
 
+    /// Gives its memory back if there are no packets.
+    pub(super) fn release(&mut self) {
+        if self.slots.is_empty() {
+            *self = Self { removed: self.removed, ..Self::default() };
+        }
+    }
+
     /// The first packet is acknowledged.
     pub(super) fn pop(&mut self, ledger: &mut impl Ledger) {
         self.arrive(0, ledger);

@@ -3,6 +3,8 @@
 //! A queue for each channel. Packets are composed when they may leave, not before: priorities are strict, channels of
 //! the same priority share by weight (deficit round robin), and what has become old is dropped on the way.
 
+mod release;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -42,6 +44,8 @@ pub(super) struct Outbox {
     next_id: u64,
     receipts: VecDeque<Receipt>,
     flush: bool,
+    /// Queues have memory that they may not need.
+    used: bool,
 }
 
 /// Channels of one priority.
@@ -144,6 +148,7 @@ impl Outbox {
             next_id: 0,
             receipts: VecDeque::new(),
             flush: false,
+            used: false,
         }
     }
 
@@ -169,6 +174,7 @@ impl Outbox {
         }
         out.queue.push_back(Queued { id, bytes, until: None });
         self.unstamped = true;
+        self.used = true;
         Ok(id)
     }
 
@@ -238,21 +244,6 @@ impl Outbox {
     /// The peer can keep so many bytes of messages in part.
     pub(super) const fn set_assembly_room(&mut self, bytes: usize) {
         self.assembly_room = bytes;
-    }
-
-    /// Throws everything away.
-    pub(super) fn clear(&mut self) {
-        for channel in &mut self.channels {
-            channel.queue = VecDeque::new();
-            channel.queued_bytes = 0;
-            channel.stamped = 0;
-            channel.progress = 0;
-            channel.split.clear();
-        }
-        self.groups.iter_mut().for_each(|group| group.busy = 0);
-        self.queued_bytes = 0;
-        self.assembling = 0;
-        self.waiting_since = None;
     }
 
     /// The next thing that is known about a message for good.
