@@ -1,19 +1,21 @@
 //! A small game over a bad line: where everybody is goes out sixty times a second and may get lost, since something
 //! newer follows; what happened goes out once and has to arrive.
 //!
-//!     cargo run --example game --features reactor                              # a world and two players, a tenth of all packets lost
-//!     cargo run --example game --features reactor -- server 127.0.0.1:1999
-//!     cargo run --example game --features reactor -- client 127.0.0.1:1999
+//!     cargo run --example game --features reactor,conditioner       # a world and two players
+//!     cargo run --example game --features reactor,conditioner -- server 127.0.0.1:1999
+//!     cargo run --example game --features reactor,conditioner -- client 127.0.0.1:1999
 //!
-//! The players walk to the coins by themselves. `Bad` is a transport of one's own: it passes on what it does not lose.
+//! The players walk to the coins by themselves, while a tenth of all packets gets lost and the others take 20 ms. `Bad` is
+//! a transport of one's own, with a link conditioner in it.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ebbtide::link::{Conditioner, Direction, Link, Strike};
 use ebbtide::message::{ChannelConfig, MessageConfig, Mode};
 use ebbtide::reactor::{Event, PeerId, Reactor, SendError};
 use ebbtide::{Batch, Config, Datagrams, Run, SystemSocket};
@@ -32,23 +34,41 @@ fn channels() -> MessageConfig {
     ])
 }
 
-/// A socket on a bad line: every tenth datagram that it should send gets lost.
+/// A socket on a bad line: what comes in goes through a conditioner first.
 struct Bad {
     socket: SystemSocket,
-    sent: AtomicU32,
+    line: Mutex<Conditioner<SocketAddr>>,
+    began: Instant,
 }
 
 impl Datagrams for Bad {
     fn try_recv(&self, buffers: &mut [IoSliceMut<'_>], runs: &mut [Run]) -> io::Result<usize> {
-        self.socket.try_recv(buffers, runs)
+        let now = ebbtide::Instant::ZERO + self.began.elapsed();
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = self.socket.try_recv(buffers, runs);
+        for (buffer, run) in buffers.iter().zip(&runs[..*outcome.as_ref().unwrap_or(&0)]) {
+            for datagram in buffer[..run.len].chunks(run.stride.max(1)) {
+                line.offer(now, Direction::Back, run.from, datagram);
+            }
+        }
+        let mut count = 0;
+        for (buffer, run) in buffers.iter_mut().zip(runs) {
+            let Some((from, datagram)) = line.peek(now, Direction::Back) else { break };
+            buffer[..datagram.len()].copy_from_slice(datagram);
+            *run = Run { from, len: datagram.len(), stride: datagram.len() };
+            line.pop(Direction::Back);
+            count += 1;
+        }
+        match outcome {
+            Err(error) if count == 0 => Err(error),
+            // Everything that came is still under way.
+            _ if count == 0 => Err(io::ErrorKind::WouldBlock.into()),
+            _ => Ok(count),
+        }
     }
 
     fn try_send(&self, peer: SocketAddr, batch: &Batch, skip: usize) -> io::Result<usize> {
-        // What is lost was sent, as far as the sender knows.
-        match self.sent.fetch_add(1, Relaxed) % 10 {
-            9 => Ok(1),
-            _ => self.socket.try_send(peer, batch, skip),
-        }
+        self.socket.try_send(peer, batch, skip)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -58,7 +78,9 @@ impl Datagrams for Bad {
 
 fn bind(addr: SocketAddr) -> Result<Reactor<Bad>, Box<dyn Error>> {
     let socket = SystemSocket::bind(addr, 1 << 20)?;
-    Ok(Reactor::over(Bad { socket, sent: AtomicU32::new(0) }, Config::interactive())?)
+    let line = Link::perfect().delay(Duration::from_millis(20)).loss(Strike::random(0.1));
+    let line = Mutex::new(Conditioner::new(line, u64::from(addr.port())));
+    Ok(Reactor::over(Bad { socket, line, began: Instant::now() }, Config::interactive())?)
 }
 
 /// The world: it knows where everybody is, and who has found how many coins.
