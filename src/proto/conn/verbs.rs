@@ -189,7 +189,8 @@ impl Connection {
         if self.wishes.service {
             return true;
         }
-        let open = self.state.is_open() && self.blocked != Blocked::Pacer;
+        // The pacer, and the question whether the peer is still there, have timers of their own.
+        let open = self.state.is_open() && self.blocked != Blocked::Pacer && self.timers.consent.is_none();
         open && (self.has_sendable_segment() || self.lacks_persist_timer())
     }
 
