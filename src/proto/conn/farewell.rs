@@ -15,36 +15,55 @@ pub struct Reason {
     pub text: Box<str>,
 }
 
-/// What has been said about the end.
+/// What has been said about the end. Most say nothing, and do not pay for it.
 #[derive(Debug, Default)]
 pub(super) struct Farewell {
-    ours: Option<Box<Reason>>,
-    theirs: Option<Box<Reason>>,
+    said: Option<Box<Reasons>>,
+}
+
+#[derive(Debug, Default)]
+struct Reasons {
+    ours: Option<Reason>,
+    theirs: Option<Reason>,
+}
+
+impl Farewell {
+    fn ours(&self) -> Option<&Reason> {
+        self.said.as_ref()?.ours.as_ref()
+    }
+
+    fn theirs(&self) -> Option<&Reason> {
+        self.said.as_ref()?.theirs.as_ref()
+    }
+
+    fn said(&mut self) -> &mut Reasons {
+        self.said.get_or_insert_default()
+    }
 }
 
 impl Connection {
     /// Our FIN, or RESET, will say this.
     pub fn set_reason(&mut self, code: u16, text: &str) {
         let reason = OwnReason::new(code, text);
-        self.farewell.ours = Some(Box::new(Reason { code, text: reason.text().into() }));
+        self.farewell.said().ours = Some(Reason { code, text: reason.text().into() });
     }
 
     /// Why the peer's application has ended its direction, or the stream, if it said so.
     #[must_use]
     pub fn peer_reason(&self) -> Option<&Reason> {
-        self.farewell.theirs.as_deref()
+        self.farewell.theirs()
     }
 
     pub(super) fn hear_reason(&mut self, own: &Own<'_>) {
-        if let Some(reason) = own.close_reason.filter(|_| self.farewell.theirs.is_none()) {
+        if let Some(reason) = own.close_reason.filter(|_| self.farewell.theirs().is_none()) {
             let reason = Reason { code: reason.code(), text: reason.text().into() };
-            self.farewell.theirs = Some(Box::new(reason));
+            self.farewell.said().theirs = Some(reason);
         }
     }
 
     /// What goes with a FIN: nothing, mostly.
     pub(super) fn with_fin(&self) -> Option<ExtensionsBuf> {
-        self.farewell.ours.as_ref()?;
+        self.farewell.ours()?;
         self.with_reason()
     }
 
@@ -57,7 +76,7 @@ impl Connection {
     }
 
     fn with_reason(&self) -> Option<ExtensionsBuf> {
-        let reason = self.farewell.ours.as_ref();
+        let reason = self.farewell.ours();
         let close_reason = reason.map(|reason| OwnReason::new(reason.code, &reason.text));
         let own = Own { close_reason, ..Own::default() };
         self.negotiation.for_control(self.role, MarkFlags::NONE, &own)

@@ -182,7 +182,7 @@ pub struct Connection {
     blocked: Blocked,
     window_limited: bool,
     probed: bool,
-    persist_tries: u32,
+    persist_tries: u8,
     /// Since when the peer's window has been shut although we have something for it. That it opens does not end that,
     /// only that something arrives there: a peer that plays with its window gains nothing.
     stalled_since: Option<Instant>,

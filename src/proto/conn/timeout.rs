@@ -73,7 +73,7 @@ impl Connection {
             self.on_probe_timeout();
         }
         if expired(&mut self.timers.persist, now) {
-            self.persist_tries += 1;
+            self.persist_tries = self.persist_tries.saturating_add(1);
             self.due.probe = true;
         }
         self.on_messages_timeout(now);
