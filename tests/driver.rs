@@ -220,10 +220,9 @@ async fn errors_of_receiving_are_counted_and_nothing_worse() {
 #[tokio::test]
 async fn a_full_socket_keeps_the_batch_and_restamps_it() {
     let world = world(8, blocks_often, quiet);
-    within(transfer(&world.client, &world.server, 8 << 20)).await;
+    within(transfer(&world.client, &world.server, 2 << 20)).await;
     let (moody, stats) = (&world.moody, world.client.stats());
-    // Mostly it has heard something meanwhile, and looks again before it waits.
-    assert!(moody.waits.load(Relaxed) > 0);
+    assert!(moody.waits.load(Relaxed) > 20);
     assert!(moody.restamped.load(Relaxed) > 20);
     assert_eq!(moody.stale.load(Relaxed), 0);
     assert_eq!(stats.datagrams_sent, moody.left.load(Relaxed));

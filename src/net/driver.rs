@@ -84,8 +84,9 @@ impl<S: PollDatagrams> Driver<S> {
             if !more && self.pump.is_drained() {
                 return Poll::Ready(Ok(()));
             }
-            // Whoever was woken goes first: what they answer leaves before anything is prepared for a wait.
-            if more || self.pump.heard() > before {
+            // Whoever was woken goes first: what they answer leaves before anything is prepared for a wait. While a socket
+            // is full nothing leaves.
+            if more || (self.pump.heard() > before && self.pump.full_socket().is_none()) {
                 break;
             }
             if self.poll_idle(cx, alarm)?.is_pending() {
