@@ -145,10 +145,11 @@ impl Connection {
         }
     }
 
-    /// A doubtful peer is asked, and one that has not answered the last question is looked for.
+    /// A doubtful peer is asked, and one that has not answered the last question is looked for, unless it is being asked
+    /// again and again for its consent.
     pub(super) fn settle_doubts(&mut self, now: Instant) {
         self.consent.ask |= std::mem::take(&mut self.consent.doubtful);
-        if self.consent.asked.get() != 0 {
+        if self.consent.asked.get() != 0 && self.timers.consent.is_none() {
             self.search(now);
         }
     }

@@ -133,3 +133,18 @@ fn each_outage_has_all_its_tries_if_something_arrives_between_them() {
         raw.acknowledge_all();
     }
 }
+
+#[test]
+fn whoever_reads_or_writes_calls_no_driver_while_the_peer_is_asked_for_its_consent() {
+    let mut raw = three_acknowledged(unlimited());
+    for _ in 0..400 {
+        raw.pass_hearing(millis(100));
+    }
+    raw.write(&[0; FULL]);
+    assert!(raw.conn.wants_service(), "the driver has to find out that the peer has been silent");
+    assert!(only(Kind::Data, &raw.hear()).is_empty());
+    assert!(!raw.conn.wants_service(), "a timer asks again");
+    let txn = *questions(&raw.pass_hearing(secs(3))).last().unwrap();
+    say_answer(&mut raw, txn, 0);
+    assert_eq!(only(Kind::Data, &raw.hear()).len(), 1);
+}
