@@ -20,6 +20,8 @@ mod seed;
 mod store;
 mod strike;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub use burst::Burst;
 pub use conditioner::{Conditioner, ConditionerStats};

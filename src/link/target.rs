@@ -197,22 +197,7 @@ impl Connection {
 mod tests {
     use super::Direction::{Back, There};
     use super::*;
-    use crate::wire::{Delay, Extensions, HEADER_LEN, Header, Timestamp};
-
-    fn packet(kind: Kind, id: u16, seq: u16, ack: u16) -> Vec<u8> {
-        let header = Header {
-            kind,
-            conn_id: ConnId::new(id),
-            sent_at: Timestamp::new(0),
-            delay: Delay::new(0),
-            window: 0,
-            seq: SeqNr::new(seq),
-            ack: SeqNr::new(ack),
-        };
-        let mut bytes = Vec::with_capacity(HEADER_LEN);
-        Packet { header, extensions: Extensions::EMPTY, payload: &[] }.encode(&mut bytes);
-        bytes
-    }
+    use crate::link::tests::packet;
 
     #[test]
     fn the_packets_of_a_connection_are_told_apart_and_numbered() {

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::link::Direction::{Back, There};
+use crate::link::tests::packet;
 use crate::link::{
     Burst, Discipline, FaultKind, LinkFault, OVERHEAD, Overtaken, PacketClass, Rate, Span, Strike, Target,
 };
-use crate::wire::{ConnId, Delay, Extensions, Header, Kind, Packet, SeqNr, Timestamp};
+use crate::wire::Kind;
 
 const fn at(us: u64) -> Instant {
     Instant::from_micros(us)
@@ -343,19 +344,4 @@ fn every_preset_lets_most_datagrams_through() {
 
 fn ack(id: u16, ack: u16) -> Vec<u8> {
     packet(Kind::State, id, 7, ack)
-}
-
-fn packet(kind: Kind, id: u16, seq: u16, ack: u16) -> Vec<u8> {
-    let header = Header {
-        kind,
-        conn_id: ConnId::new(id),
-        sent_at: Timestamp::new(0),
-        delay: Delay::new(0),
-        window: 0,
-        seq: SeqNr::new(seq),
-        ack: SeqNr::new(ack),
-    };
-    let mut bytes = Vec::new();
-    Packet { header, extensions: Extensions::EMPTY, payload: &[] }.encode(&mut bytes);
-    bytes
 }
