@@ -30,11 +30,14 @@ for _ in $(seq 100); do
   sleep 0.05
 done
 
-# Everything that the router knows about flows is gone, and masquerading begins elsewhere.
+# Everything that the router knows about flows is gone, and masquerading begins elsewhere: at one port for all
+# destinations, or at a random one for each, as the router did it before.
 rebind() {
-  local router=r$1
+  local router=r$1 ports=:31000
+  ip netns exec "$router" nft list chain ip nat postrouting | grep -q fully-random && ports=":30000-40000 fully-random"
   # The rule first: flows come back within microseconds.
-  ip netns exec "$router" nft insert rule ip nat postrouting oifname wan meta l4proto udp masquerade to :30000-40000 fully-random
+  # shellcheck disable=SC2086 # two words
+  ip netns exec "$router" nft insert rule ip nat postrouting oifname wan meta l4proto udp masquerade to $ports
   ip netns exec "$router" conntrack -F 2>/dev/null
 }
 

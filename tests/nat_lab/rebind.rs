@@ -63,5 +63,6 @@ fn a_session_behind_other_kinds_of_routers_that_let_nothing_in_meets_again() {
     if is_possible() {
         session(["port", "port"], MET_AGAIN);
         session(["sym", "port"], SEARCHED_AGAIN);
+        session(["port", "sym"], SEARCHED_AGAIN);
     }
 }
