@@ -305,7 +305,7 @@ async fn one_endpoint_uses_several_transports() {
     assert_eq!(UtpSocket::over_all(none, Config::default()).unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_driver_with_nothing_to_do_sleeps() {
     let world = world(1, quiet, quiet);
     let listener = world.server.listen();

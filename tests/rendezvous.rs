@@ -63,7 +63,12 @@ async fn two_meet_in_a_room_and_have_one_stream() {
     let (first, second) = (first.unwrap(), second.unwrap());
     eprintln!("met in {:?}: {}", begun.elapsed(), first.report);
     talk(first.stream, second.stream).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let told = async {
+        while server.stats().outcomes[0] < 2 || server.stats().clients > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, told).await.unwrap();
     let stats = server.stats();
     assert_eq!((stats.connects, stats.outcomes[0], stats.clients), (1, 2, 0), "{stats:?}");
 }
@@ -74,7 +79,9 @@ async fn who_comes_first_waits() {
     let (one, other) = pair(&server).await;
     let room = RoomId::from_name("harbour");
     let early = tokio::spawn(async move { one.meet(room).await });
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    while server.stats().rooms == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let late = timeout(LONG, other.meet(room)).await.unwrap().unwrap();
     let early = timeout(LONG, early).await.unwrap().unwrap().unwrap();
     talk(early.stream, late.stream).await;

@@ -216,19 +216,18 @@ fn r08_who_waits_costs_no_processor() {
         let called = scope.spawn(|| listener.accept().unwrap().0);
         (client.connect("10.0.0.2:9").unwrap(), called.join().unwrap())
     });
-    let reading = thread::spawn(move || {
-        let before = ThreadTime::now();
-        let read = calling.read(&mut [0]).unwrap();
-        (read, before.elapsed())
-    });
+    // Until the last acknowledgement of the handshake has passed.
+    (&called).write_all(b"?").unwrap();
+    (&called).flush().unwrap();
+    calling.read_exact(&mut [0]).unwrap();
     // How long does not matter: a loop that does not sleep makes hundreds of thousands of turns in any second.
-    thread::sleep(Duration::from_millis(200));
-    let before = turns.load(Relaxed);
-    thread::sleep(Duration::from_secs(1));
-    let idle = turns.load(Relaxed) - before;
+    calling.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let (before, processor) = (turns.load(Relaxed), ThreadTime::now());
+    assert_eq!(calling.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    let (idle, processor) = (turns.load(Relaxed) - before, processor.elapsed());
     (&called).write_all(b"!").unwrap();
-    let (read, processor) = reading.join().unwrap();
-    assert_eq!(read, 1);
+    calling.set_read_timeout(None).unwrap();
+    assert_eq!(calling.read(&mut [0]).unwrap(), 1);
     assert!(idle < 50, "{idle} turns of the driver while nothing happened");
     assert!(processor < Duration::from_millis(100), "the reader used {processor:?}");
 }
@@ -276,7 +275,9 @@ fn r11_who_calls_before_anybody_accepts_is_accepted_later() {
     let addr = listener.local_addr().unwrap();
     thread::scope(|scope| {
         let calls: Vec<_> = (0..3).map(|_| scope.spawn(move || UtpStream::connect(addr).unwrap())).collect();
-        thread::sleep(Duration::from_millis(100));
+        while listener.socket().stats().datagrams_received < 3 {
+            thread::yield_now();
+        }
         let accepted: Vec<_> = listener.incoming().take(3).map(Result::unwrap).collect();
         let called: Vec<_> = calls.into_iter().map(|call| call.join().unwrap()).collect();
         assert_eq!((called.len(), accepted.len()), (3, 3));

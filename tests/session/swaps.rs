@@ -203,7 +203,7 @@ async fn a_session_does_not_talk_to_itself() {
 }
 
 /// A6: closing under a running reader panicked, and every swap left a task behind.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a6_swaps_and_closes_leave_no_task_behind() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
