@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::shared::{Lease, Shared};
 use super::sockets::canonical;
-use super::waiters::wake_all;
+use super::waiters::{exchange, wake_all};
 use super::{Closing, Endpoint, Foreign};
 use crate::proto::batch::Path;
 use crate::proto::punch::{Hole, PunchError, PunchReport};
@@ -188,12 +188,8 @@ impl HoleHandle {
         if let Some(outcome) = state.outcome.take() {
             return Poll::Ready(outcome);
         }
-        let old = match &state.waker {
-            Some(known) if known.will_wake(cx.waker()) => None,
-            _ => state.waker.replace(cx.waker().clone()),
-        };
+        let old = exchange(&mut state.waker, cx.waker());
         drop(state);
-        // Dropped after the lock is released: it may run somebody else's code.
         drop(old);
         Poll::Pending
     }

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use super::cell::Cell;
 use super::handle::{Handle, Mover};
 use super::shared::{Lease, Shared};
+use super::waiters::exchange;
 use crate::proto::punch::{PunchError, PunchPlan, PunchReport};
 use crate::proto::sync::{Mutex, MutexGuard};
 
@@ -120,12 +121,8 @@ impl PunchHandle {
         if result.is_ready() {
             return result;
         }
-        let old = match &state.waker {
-            Some(known) if known.will_wake(cx.waker()) => None,
-            _ => state.waker.replace(cx.waker().clone()),
-        };
+        let old = exchange(&mut state.waker, cx.waker());
         drop(state);
-        // Dropped after the lock is released: it may run somebody else's code.
         drop(old);
         result
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::Shared;
+use super::waiters::exchange;
 use crate::proto::batch::{Path, SocketId};
 use crate::proto::punch::NatReport;
 use crate::proto::stun::{StunError, Survey};
@@ -68,12 +69,8 @@ impl Reflecting {
         if let Some(answer) = state.answer {
             return Poll::Ready(answer);
         }
-        let old = match &state.waker {
-            Some(known) if known.will_wake(cx.waker()) => None,
-            _ => state.waker.replace(cx.waker().clone()),
-        };
+        let old = exchange(&mut state.waker, cx.waker());
         drop(state);
-        // Dropped after the lock is released: it may run somebody else's code.
         drop(old);
         Poll::Pending
     }

@@ -104,6 +104,16 @@ impl Waiters {
     }
 }
 
+/// Keeps the last task that asked, where only one is woken. The one before is to be dropped after the lock is released: it
+/// may run somebody else's code.
+#[must_use]
+pub(super) fn exchange(kept: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
+    match kept {
+        Some(known) if known.will_wake(waker) => None,
+        _ => kept.replace(waker.clone()),
+    }
+}
+
 /// Calls every waker. No lock may be held.
 pub(super) fn wake_all(woken: &mut Vec<Waker>) {
     for waker in woken.drain(..) {
